@@ -1,0 +1,3 @@
+"""Headwater: self-hosted data integration with a reset."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,48 @@
+"""One table from the kind of a failure to what is done about it, with a hint for the operator.
+
+`retry`: the supervisor starts the worker again after a growing pause, for ever; position kept.
+`stop`: the task is marked failed with its position kept; a person acts and starts (or resets) it again.
+`replace`: a newer run has taken over; nothing to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+RETRY_PAUSE_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Pauses before the first, second, ... restart; the last one repeats."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is done about a failure, and what the operator can do."""
+
+    action: Literal["retry", "stop", "replace"]
+    hint: str
+
+
+POLICIES: dict[str, Policy] = {
+    "source_unavailable": Policy("retry", "Check that the source database is up and reachable; Headwater keeps trying."),
+    "source_refused": Policy("stop", "Repair what the message names at the source, then start the task again."),
+    "slot_lost": Policy(
+        "stop",
+        "The source no longer has the log that follows what was captured. Reset the task without a time to copy again and begin a new history.",
+    ),
+    "target_unavailable": Policy("retry", "Check that the target database is up and reachable; Headwater keeps trying."),
+    "target_refused": Policy("stop", "Repair what the message names at the target, then start the task again."),
+    "schema_mismatch": Policy("stop", "Change the mapping or the tables so that they fit, then start the task again."),
+    "undecodable": Policy("stop", "Please report the message: Headwater does not skip what it does not understand."),
+    "journal_full": Policy("retry", "Free space on the disk that holds the data directory; Headwater keeps trying."),
+    "journal_damaged": Policy("stop", "The journal can't be read here. Reset the task without a time to copy again and begin a new history."),
+    "history_broken": Policy("stop", "The history has a gap at this place. Reset the task without a time to copy again."),
+    "out_of_window": Policy("stop", "The journal no longer holds the task's place. Reset the task without a time to copy again."),
+    "fenced": Policy("replace", "A newer run of this task has taken over."),
+    "crashed": Policy("retry", "The worker process ended without a word (killed, out of memory?); it is started again."),
+    "internal": Policy("retry", "An error that Headwater does not know; see the service's log. It is tried again."),
+}
+
+
+def policy(kind: str) -> Policy:
+    """The policy for a kind of failure; an unknown kind is treated as `internal`."""
+    return POLICIES.get(kind, POLICIES["internal"])

@@ -1,0 +1,39 @@
+"""The states of a task, as one table.
+
+The user's *wish* (run or not) and the *fact* are kept apart; the supervisor makes the wish true step by step. A state is
+what the fact is called in records, monitors and the API:
+
+=============  ======================  ===================================================================
+ state          API execute_status      who sets it, and what it means
+=============  ======================  ===================================================================
+ `saved`        UNSTARTED               create: never started
+ `starting`     WAITING                 supervisor: wished to run, no worker has reported yet
+ `waiting`      WAITING                 worker: waits for its capture, or for open source transactions
+ `copying`      RUNNING                 worker: first copy
+ `catching_up`  RUNNING                 worker: behind: after the copy, in a replay, with a backlog
+ `following`    RUNNING                 worker: at most a moment behind
+ `retrying`     WAITING                 supervisor: the worker failed in a way that heals; it starts again
+ `stopped`      CANCELLED               supervisor: wished to stop, and the worker has ended
+ `failed`       ERROR                   supervisor: a person has to act; the message says how. Position kept
+=============  ======================  ===================================================================
+
+All survive a restart of the service; the states of a running worker are set again when it reports.
+"""
+
+from __future__ import annotations
+
+EXECUTE_STATUS = {
+    "saved": "UNSTARTED",
+    "starting": "WAITING",
+    "waiting": "WAITING",
+    "copying": "RUNNING",
+    "catching_up": "RUNNING",
+    "following": "RUNNING",
+    "retrying": "WAITING",
+    "stopped": "CANCELLED",
+    "failed": "ERROR",
+}
+"""State -> the API's `execute_status`."""
+
+RUNNING = frozenset({"starting", "waiting", "copying", "catching_up", "following", "retrying"})
+"""States of a task that is wished to run and has not failed."""

@@ -1,0 +1,1 @@
+"""The data plane: capture, snapshot, apply, the supervisor that reconciles wish and fact, and runtimes that place workers."""

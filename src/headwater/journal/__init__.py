@@ -1,0 +1,1 @@
+"""The embedded journal: the durable, ordered, bounded history of one source."""

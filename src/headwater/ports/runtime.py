@@ -1,0 +1,115 @@
+"""Where workers run, and what they report. A worker is one capture (per source) or one apply (per task)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """All that a worker needs; it never opens the metadata store. `payload` is JSON with secrets in it: never log it.
+
+    Two specs that compare equal need the same worker; the supervisor replaces a worker whose spec has changed.
+    """
+
+    kind: Literal["capture", "apply"]
+    id: str  # data source id of a capture, task id of an apply
+    payload: dict[str, Any] = field(repr=False, hash=False)
+
+
+@dataclass(frozen=True)
+class CaptureReport:
+    """What a capture last said. Counters run from the worker's start."""
+
+    state: Literal["starting", "capturing"]
+    message: str = ""
+    position: str | None = None
+    next_offset: int = 0
+    first_offset: int = 0
+    earliest_us: int | None = None
+    latest_us: int | None = None
+    source_us: int | None = None  # source clock of the last word
+    clock_offset_us: int = 0  # source clock minus ours
+    behind_bytes: int = 0
+    journal_bytes: int = 0
+    transactions: int = 0
+    rows: int = 0
+    rows_per_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class TableReport:
+    """Copy progress of one mapping."""
+
+    mapping_id: str
+    source_table: str
+    target_table: str
+    state: Literal["pending", "copying", "copied"]
+    rows_done: int = 0
+    rows_expected: int = 0
+    rows_per_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class ApplyReport:
+    """What an apply last said. Counters run from the run's start.
+
+    `state`: `waiting` for the capture or for open source transactions, `copying`, `catching_up` (behind: after a
+    copy, in a replay, with a backlog), `following` (at most a moment behind).
+    """
+
+    state: Literal["starting", "waiting", "copying", "catching_up", "following"]
+    message: str = ""
+    offset: int | None = None
+    next_offset: int = 0  # the journal's end when last looked
+    exact_from: int = 0
+    position: str | None = None
+    commit_us: int | None = None  # stamp of the last applied transaction
+    lag_ms: int | None = None
+    lag_transactions: int = 0
+    rows_read: int = 0
+    rows_inserted: int = 0
+    rows_updated: int = 0
+    rows_deleted: int = 0
+    rows_copied: int = 0
+    rows_per_s: float = 0.0
+    transactions: int = 0
+    tables: tuple[TableReport, ...] = ()
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a worker ended. `kind` is a key of the failure table, `stopped` for an end that was asked for, `crashed` for
+    a process that ended without a word."""
+
+    kind: str
+    message: str
+
+
+class Worker(Protocol):
+    """A running worker, seen from the supervisor. No method blocks."""
+
+    spec: WorkerSpec
+
+    def report(self) -> CaptureReport | ApplyReport | None:
+        """The newest report; None before the first."""
+
+    def exited(self) -> Exit | None:
+        """How it ended; None while it runs."""
+
+    def tell(self, command: dict[str, Any]) -> None:
+        """Send a command: `{"stop": true}` (drain to a commit and end), `{"needed_offset": n}` (capture: retention)."""
+
+    def kill(self) -> None:
+        """End it now. Idempotent."""
+
+
+class Runtime(Protocol):
+    """Places workers. No worker outlives the runtime, however it ends."""
+
+    def start(self, spec: WorkerSpec) -> Worker:
+        """Start a worker. Returns at once; a failure to start shows as an exit."""
+
+    def close(self) -> None:
+        """Kill what still runs and wait for it. Idempotent."""

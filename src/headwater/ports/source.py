@@ -1,0 +1,141 @@
+"""A source: a database from whose tables and log we read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from headwater.domain.changes import Frame
+from headwater.domain.tables import TableName, TableSchema
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that stands in the way of a task, with the sentence that repairs it. Findings are listed all at once."""
+
+    what: str
+    repair: str
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.repair}"
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What a log gave in one step. `frames` may be empty (a heartbeat).
+
+    `position` is the place after the frames (before the transaction of an unfinished part), `source_us` the
+    source's clock at that word. `behind_bytes` is how much log the source still has for us, as far as it told.
+    """
+
+    frames: tuple[Frame, ...]
+    position: str
+    source_us: int
+    behind_bytes: int
+
+
+class Log(Protocol):
+    """The running log of one source. A thread of its own answers the source's keepalives whatever the caller does."""
+
+    def next(self, timeout_s: float) -> Captured | None:
+        """The next captured frames or heartbeat, None after `timeout_s` without either.
+
+        At least one heartbeat per second comes from an idle, healthy source. Memory is bounded: while the caller does not
+        take, reading stops, but keepalives go on. Group size adapts: small when caught up, large with a backlog.
+
+        Raises:
+            SourceError: the connection was lost (kind `source_unavailable`), the slot is gone or lost its log (`slot_lost`),
+                and whatever else `failures.py` names. The log is dead then; open a new one.
+            DecodeError: the log holds something that we can't understand.
+        """
+
+    def confirm(self, position: str) -> None:
+        """Tell the source that everything up to `position` is safe with us (P1: call only once it is on disk)."""
+
+    def close(self) -> None:
+        """Stop the thread and the connection. Idempotent."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One keyed slice of a table: rows with `after < key <= upto`, both in the source's text form per key column.
+
+    None is open: (None, None) is the whole table. `number` counts from 0 within the table. Chunks of one
+    plan don't overlap and together cover the table.
+    """
+
+    number: int
+    after: tuple[str, ...] | None
+    upto: tuple[str, ...] | None
+
+
+class Snapshot(Protocol):
+    """One moment of the source, readable by several threads at the same time until it is closed.
+
+    Every method raises SourceError (`source_unavailable`) when the moment is lost with its connection; take a new one then.
+    """
+
+    position: str
+    """Everything committed and visible in this snapshot lies before this place of the log."""
+
+    def rows_estimate(self, table: TableName) -> int:
+        """About how many rows the table has, from statistics; 0 where unknown."""
+
+    def chunks(self, table: TableName, key: Sequence[str], chunk_rows: int) -> list[Chunk]:
+        """Cut the table into keyed chunks of about `chunk_rows`; one open chunk for a small table."""
+
+    def read(self, table: TableName, columns: Sequence[str], key: Sequence[str], chunk: Chunk) -> Iterator[bytes]:
+        """The chunk's rows as blocks of whole *text rows*: values in the source's text form, tab between, newline after,
+        `\\N` for null, backslash escapes as in PostgreSQL's COPY and MySQL's LOAD DATA. UTF-8. Blocks are about 256 KiB."""
+
+    def close(self) -> None:
+        """Let the moment go. Idempotent."""
+
+
+class Source(Protocol):
+    """One data source in the role of a source. Making one connects to nothing; every method opens what it needs.
+
+    All methods raise SourceError (`source_unavailable`, `source_refused`) when the server can't be reached or says no.
+    """
+
+    def test(self) -> None:
+        """Connect and leave; returning means that the credentials work."""
+
+    def tables(self) -> list[TableName]:
+        """All tables that could be mapped, in order."""
+
+    def describe(self, tables: Sequence[TableName]) -> dict[TableName, TableSchema]:
+        """Today's schemas; missing tables are missing in the answer."""
+
+    def check(self, tables: Sequence[TableName]) -> list[Finding]:
+        """Everything that would keep these tables from being captured, all at once; empty when ready."""
+
+    def publish(self, tables: Sequence[TableName]) -> None:
+        """Make what capture needs (slot, publication) for exactly these tables. Idempotent.
+
+        A slot is made only where none was ever made for this source (`open_log` decides about a lost one)."""
+
+    def published(self, tables: Sequence[TableName]) -> bool:
+        """True where the log of all these tables is being kept for us."""
+
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until every transaction that is open now has ended; False when some still are after `timeout_s`.
+
+        Between `published` and `snapshot`: see `docs/decisions/` on the hand-over."""
+
+    def open_log(self, tables: Sequence[TableName], after: str | None, new_history: bool) -> Log:
+        """Follow the log after the place `after` (None: from where the slot stands, for an empty journal).
+
+        `new_history` allows to make the slot anew and go on from today where the old one is lost; without it that is a
+        SourceError of kind `slot_lost`. A slot that stands beyond `after` is `slot_lost` too (never skipped, P7).
+        """
+
+    def reached(self, place: str, wanted: str) -> bool:
+        """True where `place` is at or after `wanted`. Pure."""
+
+    def snapshot(self) -> Snapshot:
+        """Open a snapshot of now."""
+
+    def release(self) -> None:
+        """Drop what `publish` made. Idempotent."""

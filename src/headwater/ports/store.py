@@ -1,0 +1,266 @@
+"""The metadata store: what users wish, who they are, and what became of it. Times are milliseconds since 1970, UTC.
+
+One process (the service) writes. Every method is one transaction of its own and safe to call from any thread.
+Ids are made by the caller; looking up what is not there returns None; deleting it does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from headwater.domain.mapping import ColumnPair
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose resources: every look-up by a caller goes through it, so that nobody sees another's."""
+
+    project_id: str
+    instance_id: str
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A saved connection. `content` is the API's Content without secrets; `secrets` holds those, decrypted.
+
+    `history` counts how often the log was begun anew with consent (see `Tasks.reset`): a rise allows capture to make a new slot.
+    `published` is true from the first capture on until what it made at the source has been dropped again.
+    """
+
+    id: str
+    scope: Scope
+    app_id: str
+    name: str
+    type: str
+    description: str
+    content: dict[str, Any]
+    secrets: dict[str, str]
+    created_ms: int
+    modified_ms: int
+    history: int = 0
+    published: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """A combined task: the wish (`wished`), and the fact as last recorded (`state`, `error_kind`, `message`).
+
+    `epoch` is the highest ever given out for it. `state` is one of `domain/lifecycle.py`.
+    """
+
+    id: str
+    scope: Scope
+    name: str
+    task_type: str
+    description: str
+    tag: str
+    operations: frozenset[str]
+    source_id: str | None
+    target_id: str | None
+    source_app_id: str
+    target_app_id: str
+    saved: bool  # false between init and create: the id exists, the task does not yet
+    wished: bool  # true: it should run
+    state: str
+    error_kind: str
+    message: str
+    epoch: int
+    started_once: bool
+    created_ms: int
+    modified_ms: int
+    ext_info: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A table mapping as the user made it. Table names are `schema.table`."""
+
+    id: str
+    task_id: str
+    source_table: str
+    target_table: str
+    columns: tuple[ColumnPair, ...]
+    source_columns: tuple[dict[str, str], ...]  # as the API shows them: field_name, field_type, field_length
+    target_columns: tuple[dict[str, str], ...]
+    pairs: tuple[dict[str, str], ...]  # the API's MappingInfo
+    status: str
+    percent: int
+    updated_ms: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One incarnation of a task under one epoch, with what it did."""
+
+    id: str
+    task_id: str
+    epoch: int
+    started_ms: int
+    ended_ms: int | None
+    outcome: str  # running, stopped, or a kind of the failure table
+    message: str
+    counters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Reset:
+    """One reset, from the wish to the outcome (P6).
+
+    `asked_ms` None: from the beginning. `outcome`: accepted (durable, effect still to come), done, refused, failed.
+    `from_offset` is where the task stood, `to_offset` where it was sent (None: a fresh copy)."""
+
+    id: str
+    task_id: str
+    by: str
+    accepted_ms: int
+    asked_ms: int | None
+    effective_us: int | None
+    from_offset: int | None
+    to_offset: int | None
+    epoch: int
+    outcome: str
+    message: str
+    done_ms: int | None
+
+
+class TaskStore(Protocol):
+    """What the supervisor and the task services need."""
+
+    def task(self, task_id: str, scope: Scope | None = None) -> Task | None:
+        """One task; with `scope` only if it belongs there."""
+
+    def tasks(self, scope: Scope | None = None) -> list[Task]:
+        """All saved tasks, oldest first."""
+
+    def save_task(self, task: Task) -> None:
+        """Insert or replace all but `epoch`, `wished`, `state`, `error_kind`, `message`, `started_once`, which have methods of their own."""
+
+    def wish(self, task_id: str, running: bool) -> bool:
+        """Set the wish; False where it was so already or there is no such task. A wish to run clears the recorded error."""
+
+    def record_state(self, task_id: str, state: str, error_kind: str = "", message: str = "") -> None:
+        """Record the fact."""
+
+    def next_epoch(self, task_id: str) -> int:
+        """Raise the epoch by one, durably, and return it; also marks the task as started once."""
+
+    def delete_task(self, task_id: str) -> None:
+        """Remove the task with its mappings, runs and resets."""
+
+    def mappings(self, task_id: str) -> list[Mapping]:
+        """Its mappings, oldest first."""
+
+    def save_mapping(self, mapping: Mapping) -> None:
+        """Insert or replace."""
+
+    def delete_mapping(self, task_id: str, mapping_id: str) -> bool:
+        """Remove one; False where there was none."""
+
+
+class HistoryStore(Protocol):
+    """Runs and resets."""
+
+    def save_run(self, run: Run) -> None:
+        """Insert or replace."""
+
+    def runs(self, task_id: str, limit: int, offset: int = 0) -> list[Run]:
+        """Newest first."""
+
+    def save_reset(self, reset: Reset) -> None:
+        """Insert or replace."""
+
+    def resets(self, task_id: str | None = None, outcome: str | None = None) -> list[Reset]:
+        """Newest first."""
+
+
+class DataSourceStore(Protocol):
+    """Data sources; secrets are encrypted at rest by the implementation."""
+
+    def data_source(self, data_source_id: str, scope: Scope | None = None) -> DataSource | None:
+        """One data source; with `scope` only if it belongs there."""
+
+    def data_sources(self, scope: Scope | None = None) -> list[DataSource]:
+        """All, oldest first."""
+
+    def save_data_source(self, data_source: DataSource) -> None:
+        """Insert or replace all but `history` and `published`."""
+
+    def set_published(self, data_source_id: str, published: bool) -> None:
+        """Record whether something of ours stands at the source."""
+
+    def renew_history(self, data_source_id: str) -> int:
+        """Raise `history` by one and return it."""
+
+    def delete_data_source(self, data_source_id: str) -> None:
+        """Remove it."""
+
+
+@dataclass(frozen=True)
+class AccessKey:
+    """An AK/SK pair with its owner. The secret is needed in the clear to check a signature; at rest it is encrypted."""
+
+    access_key: str
+    secret_key: str
+    user_id: str
+
+
+@dataclass(frozen=True)
+class User:
+    """A user of one domain with its project and instance."""
+
+    id: str
+    domain_id: str
+    domain_name: str
+    name: str
+    password_hash: str
+    scope: Scope
+    app_id: str
+    app_name: str
+    project_name: str
+
+
+@dataclass(frozen=True)
+class Token:
+    """An issued token; only its SHA-256 is stored."""
+
+    digest: str
+    user_id: str
+    issued_ms: int
+    expires_ms: int
+
+
+class AccessStore(Protocol):
+    """Who may call."""
+
+    def access_key(self, access_key: str) -> AccessKey | None:
+        """One key pair."""
+
+    def user(self, user_id: str) -> User | None:
+        """One user by id."""
+
+    def user_by_name(self, domain_name: str, name: str) -> User | None:
+        """One user by name."""
+
+    def first_user(self) -> User | None:
+        """The user made by `init`; None before it ran."""
+
+    def create_user(self, user: User, key: AccessKey) -> None:
+        """Insert a user with its project, instance, application and key."""
+
+    def save_token(self, token: Token) -> None:
+        """Insert a token and remove expired ones."""
+
+    def token(self, digest: str) -> Token | None:
+        """One token by the SHA-256 of its text, expired or not."""
+
+
+class Store(TaskStore, HistoryStore, DataSourceStore, AccessStore, Protocol):
+    """All of it."""
+
+    def ping(self) -> None:
+        """Returns when the store can be reached; raises otherwise."""
+
+    def close(self) -> None:
+        """Let go. Idempotent."""

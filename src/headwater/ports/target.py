@@ -1,0 +1,139 @@
+"""A target: a database whose tables we keep equal to the source's, with the task's checkpoint beside the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from headwater.domain.mapping import TableMapping
+from headwater.domain.merge import MergedTable
+from headwater.domain.tables import TableName, TableSchema
+from headwater.ports.source import Chunk, Finding
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a task stands, as its target has it on disk.
+
+    `offset`: every transaction of journal `journal_id` before it is in the target. Until the offset has
+    passed `exact_from` the target may already hold later rows (after the first copy, in a replay), so writing must converge:
+    insert or update alike. None: the run has not found its place in the journal yet (never started, or a full reset).
+    """
+
+    epoch: int
+    journal_id: str | None = None
+    offset: int | None = None
+    exact_from: int = 0
+    position: str | None = None
+    commit_us: int | None = None
+
+
+class CopyState(Enum):
+    """How far the first copy of one mapping is."""
+
+    PENDING = "pending"
+    COPYING = "copying"
+    COPIED = "copied"
+
+
+@dataclass(frozen=True)
+class TableState:
+    """Copy progress of one mapping, kept in the target. Changes before offset `since` are not applied to it: its copy has them.
+
+    `fresh` tells that the table was empty when its copy began, so rows go in without merging; `chunks_done` are the
+    chunks of `chunks` that are in the target for good."""
+
+    mapping_id: str
+    state: CopyState = CopyState.PENDING
+    since: int = 0
+    fresh: bool = False
+    chunks: tuple[Chunk, ...] = ()
+    chunks_done: frozenset[int] = frozenset()
+    rows_done: int = 0
+
+
+@dataclass(frozen=True)
+class Written:
+    """Rows that a write changed, by what was done."""
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+
+class TargetRun(Protocol):
+    """The target's side of one run, holding its epoch. One thread drives it; `copy_chunk` may be called by several others.
+
+    Writing methods raise TargetError (`target_unavailable`: connection lost, try again in a new run; `target_refused` and
+    others of `failures.py`), Fenced where a newer epoch holds the task. After any error `rollback` or `close` is the only legal call.
+    """
+
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint as the target has it; `Checkpoint(epoch)` for a task that was never here."""
+
+    def table_states(self) -> dict[str, TableState]:
+        """Copy progress by mapping id; a mapping that is missing is pending."""
+
+    def save_table_state(self, state: TableState) -> None:
+        """Record copy progress (own transaction, fenced). Not for chunks: `copy_chunk` does that."""
+
+    def is_empty(self, table: TableName) -> bool:
+        """True where the table has no row."""
+
+    def copy_chunk(self, mapping: TableMapping, chunk: Chunk, rows: Iterable[bytes], fresh: bool, remove: bool) -> int:
+        """Write one chunk of text rows (see `Snapshot.read`) and mark it done, in one transaction (own connection, fenced).
+
+        `fresh`: rows go straight in. Otherwise rows that differ are written, and with `remove` rows of the
+        chunk's key range that the source does not have are deleted. Returns the number of rows read. Thread-safe.
+        """
+
+    def write(self, merged: Sequence[MergedTable]) -> Written:
+        """Write merged changes inside the run's open transaction (opened by the first write)."""
+
+    def commit(self, checkpoint: Checkpoint) -> None:
+        """Commit what was written together with the checkpoint (P3). Returning promises that both are durable.
+
+        Raises Fenced, with everything rolled back, where a newer epoch holds the task (P4)."""
+
+    def rollback(self) -> None:
+        """Give up the open transaction. Idempotent."""
+
+    def close(self) -> None:
+        """Roll back and let go. Idempotent."""
+
+
+class Target(Protocol):
+    """One data source in the role of a target. Making one connects to nothing.
+
+    All methods raise TargetError (`target_unavailable`, `target_refused`) when the server can't be reached or says no.
+    """
+
+    def test(self) -> None:
+        """Connect and leave; returning means that the credentials work."""
+
+    def tables(self) -> list[TableName]:
+        """All tables that could be mapped, in order."""
+
+    def describe(self, tables: Sequence[TableName]) -> dict[TableName, TableSchema]:
+        """Today's schemas; missing tables are missing in the answer."""
+
+    def check(self, mappings: Sequence[TableMapping]) -> list[Finding]:
+        """Everything that would keep these mappings from being applied (privileges, keys, types), all at once."""
+
+    def raise_epoch(self, task_id: str, epoch: int, move_to: Checkpoint | None = None, recopy: bool = False) -> Checkpoint:
+        """Take the task over: from the answer on no run with a lower epoch can commit (P4). Returns the checkpoint as it stands then.
+
+        With `move_to` its place (all but the epoch) replaces the old one; `recopy` forgets all table states, so that
+        everything is copied again. Waits for a commit that is under way. Idempotent for the same epoch: a
+        second call with an epoch that already holds the task changes nothing and answers the same.
+
+        Raises Fenced where a higher epoch holds the task.
+        """
+
+    def open(self, task_id: str, epoch: int) -> TargetRun:
+        """A run under an epoch that `raise_epoch` has set."""
+
+    def forget(self, task_id: str) -> None:
+        """Remove the task's checkpoint and table states. Rows stay. Idempotent."""

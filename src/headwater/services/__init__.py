@@ -1,0 +1,1 @@
+"""The control plane: use cases over wishes. Nothing here moves a row."""

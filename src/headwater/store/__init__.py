@@ -1,0 +1,1 @@
+"""Metadata: projects, data sources, tasks, mappings, runs, resets, tokens."""

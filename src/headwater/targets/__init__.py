@@ -1,0 +1,1 @@
+"""Where changes go to: one module per kind of database."""
