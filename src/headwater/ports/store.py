@@ -168,6 +168,13 @@ class HistoryStore(Protocol):
     def runs(self, task_id: str, limit: int, offset: int = 0) -> list[Run]:
         """Newest first."""
 
+    def accept_reset(self, reset: Reset) -> Reset | None:
+        """Raise the task's epoch by one and insert the reset with that epoch and outcome `accepted`, in one transaction: the acceptance (P6).
+
+        Returns the reset as stored; None, with nothing written, where there is no such task. Whoever starts a run must, *after*
+        `next_epoch`, look for an accepted reset and complete it instead of starting: then no run can get in between.
+        """
+
     def save_reset(self, reset: Reset) -> None:
         """Insert or replace."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
@@ -28,6 +28,19 @@ class Checkpoint:
     exact_from: int = 0
     position: str | None = None
     commit_us: int | None = None
+
+    def moved_back(self, to: Checkpoint, epoch: int) -> Checkpoint:
+        """The place after a reset to `to`, seen from this one, under `epoch`. Pure; called where the fence is set, because a run may
+        have committed since the reset looked.
+
+        A reset never skips (decision 0003): the offset is the earlier of both, and a run without a place stays without. The target
+        holds rows up to this checkpoint's offset, so nothing is exact before that is passed again. `to.offset` None: a fresh copy.
+        """
+        if to.offset is None:
+            return Checkpoint(epoch)
+        if self.offset is None or self.offset <= to.offset:
+            return replace(self, epoch=epoch)
+        return replace(to, epoch=epoch, exact_from=max(self.exact_from, self.offset))
 
 
 class CopyState(Enum):
@@ -122,12 +135,14 @@ class Target(Protocol):
     def check(self, mappings: Sequence[TableMapping]) -> list[Finding]:
         """Everything that would keep these mappings from being applied (privileges, keys, types), all at once."""
 
-    def raise_epoch(self, task_id: str, epoch: int, move_to: Checkpoint | None = None, recopy: bool = False) -> Checkpoint:
+    def raise_epoch(
+        self, task_id: str, epoch: int, move_to: Checkpoint | None = None, recopy: bool | frozenset[str] = False
+    ) -> Checkpoint:
         """Take the task over: from the answer on no run with a lower epoch can commit (P4). Returns the checkpoint as it stands then.
 
-        With `move_to` its place (all but the epoch) replaces the old one; `recopy` forgets all table states, so that
-        everything is copied again. Waits for a commit that is under way. Idempotent for the same epoch: a
-        second call with an epoch that already holds the task changes nothing and answers the same.
+        With `move_to` the place becomes `old.moved_back(move_to, epoch)`, taken under the lock that fences. `recopy` forgets all table
+        states, so that everything is copied again; a set of mapping ids forgets those only. Waits for a commit that is under
+        way. Idempotent for the same epoch: a second call with an epoch that already holds the task changes nothing and answers the same.
 
         Raises Fenced where a higher epoch holds the task.
         """
