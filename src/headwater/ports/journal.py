@@ -6,7 +6,7 @@ An *offset* numbers the transactions of one journal from 0, in log order, withou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -143,3 +143,7 @@ class JournalReader(Protocol):
 
     def close(self) -> None:
         """Release the file. Idempotent."""
+
+
+OpenJournal = Callable[[str], JournalReader | None]
+"""Opens the journal of a data source for reading, by its id; None where there is none yet. The caller closes it."""

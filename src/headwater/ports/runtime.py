@@ -113,3 +113,13 @@ class Runtime(Protocol):
 
     def close(self) -> None:
         """Kill what still runs and wait for it. Idempotent."""
+
+
+class Live(Protocol):
+    """What running workers last said, for whoever shows it. The supervisor implements it; no method blocks."""
+
+    def apply(self, task_id: str) -> ApplyReport | None:
+        """The newest report of a task's apply; None where none runs or none has reported."""
+
+    def capture(self, data_source_id: str) -> CaptureReport | None:
+        """The newest report of a data source's capture; None where none runs or none has reported."""

@@ -6,11 +6,11 @@ Ids are made by the caller; looking up what is not there returns None; deleting 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from headwater.domain.mapping import ColumnPair
+from headwater.domain.mapping import ColumnPair, TableMapping
+from headwater.domain.tables import TableName
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,21 @@ class Mapping:
     status: str
     percent: int
     updated_ms: int
+    revision: int = 0
+
+    def table_mapping(self, operations: frozenset[str]) -> TableMapping:
+        """What the data plane works with, for a task that replicates `operations`.
+
+        Its `mapping_id` is `incarnation`, so a mapping whose tables or columns were changed is copied again, and only that one.
+        """
+        return TableMapping(
+            self.incarnation, TableName.parse(self.source_table, ""), TableName.parse(self.target_table, ""), self.columns, operations
+        )
+
+    @property
+    def incarnation(self) -> str:
+        """The mapping's id for the data plane: another one after each change (`revision` counts them) of what it copies."""
+        return f"{self.id}.{self.revision}" if self.revision else self.id
 
 
 @dataclass(frozen=True)
@@ -125,6 +140,19 @@ class Reset:
     done_ms: int | None
 
 
+@dataclass(frozen=True)
+class Leftover:
+    """Something of ours in a database that could not be removed when it was due: the checkpoint of a deleted task at its target.
+
+    On record until it is removed, so that nothing is left behind silently. `message` says why it could not be removed."""
+
+    id: str
+    data_source_id: str
+    task_id: str
+    since_ms: int
+    message: str
+
+
 class TaskStore(Protocol):
     """What the supervisor and the task services need."""
 
@@ -135,10 +163,13 @@ class TaskStore(Protocol):
         """All saved tasks, oldest first."""
 
     def save_task(self, task: Task) -> None:
-        """Insert or replace all but `epoch`, `wished`, `state`, `error_kind`, `message`, `started_once`, which have methods of their own."""
+        """Insert, or replace all but `epoch`, `wished`, `state`, `error_kind`, `message`, `started_once`: those have their own methods."""
 
     def wish(self, task_id: str, running: bool) -> bool:
-        """Set the wish; False where it was so already or there is no such task. A wish to run clears the recorded error."""
+        """Set the wish; False where it was so already or there is no such task.
+
+        A wish to run clears the recorded error and records `starting`, so that a failed task (still wished to run) can be
+        wished again: that is True, not "so already". A wish to stop records nothing; the supervisor does."""
 
     def record_state(self, task_id: str, state: str, error_kind: str = "", message: str = "") -> None:
         """Record the fact."""
@@ -169,7 +200,7 @@ class HistoryStore(Protocol):
         """Newest first."""
 
     def accept_reset(self, reset: Reset) -> Reset | None:
-        """Raise the task's epoch by one and insert the reset with that epoch and outcome `accepted`, in one transaction: the acceptance (P6).
+        """Raise the task's epoch by one and insert the reset with that epoch and outcome `accepted`, in one transaction (P6).
 
         Returns the reset as stored; None, with nothing written, where there is no such task. Whoever starts a run must, *after*
         `next_epoch`, look for an accepted reset and complete it instead of starting: then no run can get in between.
@@ -201,7 +232,16 @@ class DataSourceStore(Protocol):
         """Raise `history` by one and return it."""
 
     def delete_data_source(self, data_source_id: str) -> None:
-        """Remove it."""
+        """Remove it with its leftovers."""
+
+    def save_leftover(self, leftover: Leftover) -> None:
+        """Insert or replace."""
+
+    def leftovers(self, data_source_id: str | None = None) -> list[Leftover]:
+        """What still has to be tidied up, oldest first."""
+
+    def delete_leftover(self, leftover_id: str) -> None:
+        """It was tidied up."""
 
 
 @dataclass(frozen=True)
@@ -255,6 +295,9 @@ class AccessStore(Protocol):
 
     def create_user(self, user: User, key: AccessKey) -> None:
         """Insert a user with its project, instance, application and key."""
+
+    def app_names(self, scope: Scope) -> dict[str, str]:
+        """The integration applications of one instance: id to name."""
 
     def save_token(self, token: Token) -> None:
         """Insert a token and remove expired ones."""
