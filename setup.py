@@ -1,0 +1,28 @@
+"""The one thing that pyproject.toml can't say: compile the decoder where a compiler is at hand, and do without where it isn't.
+
+The module is written in Cython's pure-Python mode, so one source runs compiled and uncompiled. `optional=True` turns every
+failure to compile (no compiler, no Python headers) into a warning; the uncompiled module is used then.
+"""
+
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+COMPILED = ["src/headwater/wire/pgoutput.py"]
+
+
+def extensions() -> list[Extension]:
+    """The extension modules, translated to C; none while their source does not exist."""
+    found = [path for path in COMPILED if (Path(__file__).parent / path).exists()]
+    if not found:
+        return []
+    from Cython.Build import cythonize
+
+    modules = [
+        Extension(path.removeprefix("src/").removesuffix(".py").replace("/", "."), [path], optional=True, extra_compile_args=["-O3"])
+        for path in found
+    ]
+    return list(cythonize(modules, build_dir="build/cython", language_level=3))
+
+
+setup(ext_modules=extensions())
