@@ -90,8 +90,9 @@ class JournalWriter(Protocol):
     def break_history(self, position: str, reason: str, source_us: int) -> None:
         """Durably mark that what follows does not join what is there (the slot was lost, for instance).
 
-        Readers can't cross it: `first_offset` of the window becomes `next_offset`, and reading from before it ends there
-        with OutOfWindow, kind `history_broken`, whose message holds `reason`.
+        Readers can't cross it: the break takes one offset for itself, `first_offset` of the window becomes the `next_offset` behind
+        it, and reading from before or at it ends there with OutOfWindow, kind `history_broken`, whose message holds `reason`.
+        (Its own offset is what keeps a reader who had read everything before the break from going on behind it unawares.)
         """
 
     def retain(self, retention: Retention, needed_offset: int | None, now_us: int) -> int:
