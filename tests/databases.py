@@ -1,0 +1,85 @@
+"""Throw-away databases in the private servers of a test run, and waiting without sleeping blindly."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import sql
+
+from headwater.clusters import PrivatePostgres
+
+T = TypeVar("T")
+
+
+def wait_until(probe: Callable[[], T], timeout_s: float = 30.0, what: str = "the condition") -> T:
+    """Call `probe` until its answer is true, and return that answer; AssertionError after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not (answer := probe()):
+        assert time.monotonic() < deadline, f"{what} did not come true within {timeout_s} s"
+        time.sleep(0.02)
+    return answer
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database of its own in a private server."""
+
+    cluster: PrivatePostgres
+    name: str
+
+    @property
+    def dsn(self) -> str:
+        """Connection string of the superuser."""
+        return self.cluster.dsn(self.name)
+
+    @property
+    def url(self) -> str:
+        """The same as a `postgresql://` address."""
+        return self.cluster.url(self.name)
+
+    def connect(self, *, autocommit: bool = True) -> psycopg.Connection[Any]:
+        """A connection of the superuser; the caller closes it."""
+        return self.cluster.connect(self.name, autocommit=autocommit)
+
+    def run(self, *statements: str) -> None:
+        """Run statements, each in a transaction of its own."""
+        with self.connect() as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        with self.connect() as connection:
+            return connection.execute(query.encode()).fetchall()
+
+    @classmethod
+    def create(cls, cluster: PrivatePostgres, name: str) -> Database:
+        """Make the database."""
+        with cluster.connect() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return cls(cluster, name)
+
+    def drop(self) -> None:
+        """Remove the database with its replication slots, whoever is still connected."""
+        if not self.cluster.running:
+            return
+        with self.cluster.connect() as connection:
+            wait_until(lambda: self._drop_slots(connection), what=f"dropping the slots of {self.name}")
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self.name)))
+
+    def _drop_slots(self, connection: psycopg.Connection[Any]) -> bool:
+        """End the users of our slots and drop the free ones; True once none is left."""
+        slots = connection.execute("SELECT slot_name, active_pid FROM pg_replication_slots WHERE database = %s", [self.name]).fetchall()
+        for slot, user in slots:
+            if user is not None:
+                connection.execute("SELECT pg_terminate_backend(%s)", [user])
+                continue
+            try:
+                connection.execute("SELECT pg_drop_replication_slot(%s)", [slot])
+            except (psycopg.errors.ObjectInUse, psycopg.errors.UndefinedObject):
+                continue  # taken or gone since we looked; look again
+        return not slots
