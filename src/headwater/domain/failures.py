@@ -3,6 +3,8 @@
 `retry`: the supervisor starts the worker again after a growing pause, for ever; position kept.
 `stop`: the task is marked failed with its position kept; a person acts and starts (or resets) it again.
 `replace`: a newer run has taken over; nothing to do.
+
+`decide` is the whole policy. It is pure: the supervisor carries it out, and nobody else sleeps or tries again.
 """
 
 from __future__ import annotations
@@ -13,6 +15,9 @@ from typing import Literal
 RETRY_PAUSE_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Pauses before the first, second, ... restart; the last one repeats."""
 
+HEALTHY_AFTER_S = 30.0
+"""A worker that ran this long before it failed is not in a series of failures: its pauses begin anew."""
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -20,6 +25,15 @@ class Policy:
 
     action: Literal["retry", "stop", "replace"]
     hint: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What follows from one failure. `failures` is how many there are now in this series, to be handed in next time."""
+
+    action: Literal["retry", "stop", "replace"]
+    failures: int
+    pause_s: float = 0.0
 
 
 POLICIES: dict[str, Policy] = {
@@ -46,3 +60,12 @@ POLICIES: dict[str, Policy] = {
 def policy(kind: str) -> Policy:
     """The policy for a kind of failure; an unknown kind is treated as `internal`."""
     return POLICIES.get(kind, POLICIES["internal"])
+
+
+def decide(kind: str, failures: int, ran_s: float) -> Decision:
+    """What to do about a worker that ended with `kind` after `ran_s` seconds, the `failures` before it having come in series."""
+    action = policy(kind).action
+    if action != "retry":
+        return Decision(action, 0)
+    before = 0 if ran_s >= HEALTHY_AFTER_S else failures
+    return Decision("retry", before + 1, RETRY_PAUSE_S[min(before, len(RETRY_PAUSE_S) - 1)])

@@ -22,6 +22,8 @@ All survive a restart of the service; the states of a running worker are set aga
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 EXECUTE_STATUS = {
     "saved": "UNSTARTED",
     "starting": "WAITING",
@@ -37,3 +39,33 @@ EXECUTE_STATUS = {
 
 RUNNING = frozenset({"starting", "waiting", "copying", "catching_up", "following", "retrying"})
 """States of a task that is wished to run and has not failed."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What is known about a wished task's workers. `apply` and `capture` are what their reports call their state, None without one.
+
+    `failing` is the kind and message of the failure after which a worker is being started again, None where none is."""
+
+    apply: str | None
+    capture: str | None
+    failing: tuple[str, str] | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A state as records keep it."""
+
+    state: str
+    error_kind: str = ""
+    message: str = ""
+
+
+def running_state(fact: Fact) -> Recorded:
+    """The state of a task that is wished to run and has not failed."""
+    if fact.failing is not None:
+        return Recorded("retrying", *fact.failing)
+    if fact.apply is not None and fact.apply != "starting":
+        return Recorded(fact.apply, "", fact.message)
+    return Recorded("starting", "", "" if fact.capture == "capturing" else "Waiting for the capture of its source to begin.")

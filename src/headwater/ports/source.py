@@ -38,6 +38,9 @@ class Captured:
 class Log(Protocol):
     """The running log of one source. A thread of its own answers the source's keepalives whatever the caller does."""
 
+    start: str
+    """The place from which this log follows: what it gives comes after it. With a new history, where that begins."""
+
     def next(self, timeout_s: float) -> Captured | None:
         """The next captured frames or heartbeat, None after `timeout_s` without either.
 

@@ -1,0 +1,73 @@
+"""The line between a worker and whoever started it: it is told to stop and what to keep, and it says how it is doing.
+
+The loops of the engine only look at `stopping` and post their newest report; how commands arrive and reports travel (pipes of a
+process, plain calls in a test) is the runtime's business.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from headwater.ports.runtime import ApplyReport, CaptureReport
+
+UNTOLD = 0
+"""The needed offset before anybody told one: everything is kept, because a running task may need it."""
+
+
+class Clock(Protocol):
+    """Time as an argument: `monotonic` seconds for durations, `now_us` for stamps (microseconds since 1970, UTC)."""
+
+    def now_us(self) -> int:
+        """Now, by this machine's clock."""
+
+    def monotonic(self) -> float:
+        """Seconds that never run backward."""
+
+
+class SystemClock:
+    """The real one."""
+
+    def now_us(self) -> int:
+        """Now, by this machine's clock."""
+        return time.time_ns() // 1000
+
+    def monotonic(self) -> float:
+        """Seconds that never run backward."""
+        return time.monotonic()
+
+
+class Control:
+    """One worker's line. Thread-safe.
+
+    `needed_offset` is the lowest journal offset that a running task still needs; None: nobody needs any."""
+
+    def __init__(self, post: Callable[[CaptureReport | ApplyReport], None] | None = None) -> None:
+        self._stop = threading.Event()
+        self._post = post
+        self.needed_offset: int | None = UNTOLD
+        self.report: CaptureReport | ApplyReport | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """True once the worker has been asked to drain and end."""
+        return self._stop.is_set()
+
+    def tell(self, command: dict[str, Any]) -> None:
+        """Take a command of `ports.runtime.Worker.tell`."""
+        if command.get("stop"):
+            self._stop.set()
+        if "needed_offset" in command:
+            self.needed_offset = command["needed_offset"]
+
+    def pause(self, timeout_s: float) -> bool:
+        """Sleep, but no longer than until the worker is asked to stop; True where it is."""
+        return self._stop.wait(timeout_s)
+
+    def post(self, report: CaptureReport | ApplyReport) -> None:
+        """Make this the newest report."""
+        self.report = report
+        if self._post is not None:
+            self._post(report)
