@@ -1,0 +1,339 @@
+"""A target in memory with real transactions, epochs that fence, and answers that can get lost.
+
+A run's writes are tried on a private view and become real at the commit, under one lock, where its epoch is checked: as in
+a database, a run with an old epoch may write as much as it likes and can't commit. Keys are unique, and inserting one twice is
+refused, so that an engine that wrongly believes a row to be absent is found out.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+
+from headwater.domain.errors import Fenced, TargetError
+from headwater.domain.mapping import TableMapping
+from headwater.domain.merge import MergedTable, MergeStep, Move
+from headwater.domain.tables import TableName, TableSchema
+from headwater.ports.source import Chunk, Finding
+from headwater.ports.target import Checkpoint, CopyState, TableState, Written
+from headwater.testing.faults import FaultScript
+from headwater.testing.rows import Key, Row, order, parse_text_rows
+
+
+@dataclass
+class MemoryTable:
+    """One table: rows by their key (without a key: by an invented number)."""
+
+    schema: TableSchema
+    rows: dict[Key, Row] = field(default_factory=dict)
+    invented: int = 0
+
+    def copy(self) -> MemoryTable:
+        """An independent copy."""
+        return MemoryTable(self.schema, {key: dict(row) for key, row in self.rows.items()}, self.invented)
+
+    def key_of(self, row: Row) -> Key:
+        """The key of a full row."""
+        if not self.schema.key:
+            self.invented += 1
+            return (str(self.invented).encode(),)
+        return tuple(row[name] for name in self.schema.key)
+
+    def find(self, wanted: Row) -> list[Key]:
+        """Keys of the rows that have these values."""
+        if set(wanted) == set(self.schema.key):
+            key = tuple(wanted[name] for name in self.schema.key)
+            return [key] if key in self.rows else []
+        return [key for key, row in self.rows.items() if all(row.get(name) == value for name, value in wanted.items())]
+
+    def insert(self, row: Row) -> None:
+        """Add a row; columns that it lacks are null."""
+        full = {c.name: row.get(c.name) for c in self.schema.columns}
+        key = self.key_of(full)
+        if key in self.rows:
+            raise TargetError(f"A row of {self.schema.table} with this key exists already.", kind="target_refused")
+        self.rows[key] = full
+
+    def update(self, keys: Iterable[Key], values: Row) -> int:
+        """Set values in these rows, moving them where their key changes; returns how many."""
+        moved = [{**self.rows.pop(key), **values} for key in keys]
+        for row in moved:
+            self.insert(row)
+        return len(moved)
+
+
+@dataclass
+class _TaskPlace:
+    checkpoint: Checkpoint
+    states: dict[str, TableState] = field(default_factory=dict)
+
+
+CommitHook = Callable[[str, Checkpoint], None]
+
+
+class MemoryTarget:
+    """`Target` in memory. `on_commit` functions are called with task id and checkpoint after each commit of a run."""
+
+    def __init__(self, schemas: Iterable[TableSchema] = (), faults: FaultScript | None = None) -> None:
+        self.tables_by_name: dict[TableName, MemoryTable] = {s.table: MemoryTable(s) for s in schemas}
+        self.places: dict[str, _TaskPlace] = {}
+        self.faults = faults or FaultScript()
+        self.reachable = True
+        self.on_commit: list[CommitHook] = []
+        self.lock = threading.RLock()
+
+    def rows(self, table: TableName) -> list[Row]:
+        """The committed rows of a table, by key."""
+        with self.lock:
+            held = self.tables_by_name[table].rows
+            return [dict(held[key]) for key in sorted(held, key=order)]
+
+    def place(self, task_id: str) -> Checkpoint | None:
+        """The checkpoint as it stands, for tests."""
+        return self.places[task_id].checkpoint if task_id in self.places else None
+
+    def test(self) -> None:
+        """See `Target.test`."""
+        with self.faults.around("target.test"):
+            self._reach()
+
+    def tables(self) -> list[TableName]:
+        """See `Target.tables`."""
+        self._reach()
+        return sorted(self.tables_by_name)
+
+    def describe(self, tables: Sequence[TableName]) -> dict[TableName, TableSchema]:
+        """See `Target.describe`."""
+        self._reach()
+        return {name: self.tables_by_name[name].schema for name in tables if name in self.tables_by_name}
+
+    def check(self, mappings: Sequence[TableMapping]) -> list[Finding]:
+        """See `Target.check`: missing tables only."""
+        self._reach()
+        missing = [m.target for m in mappings if m.target not in self.tables_by_name]
+        return [Finding(f"There is no table {name} at the target.", "Create it.") for name in missing]
+
+    def raise_epoch(self, task_id: str, epoch: int, move_to: Checkpoint | None = None, recopy: bool | frozenset[str] = False) -> Checkpoint:
+        """See `Target.raise_epoch`."""
+        with self.faults.around("target.raise_epoch"), self.lock:
+            self._reach()
+            place = self.places.setdefault(task_id, _TaskPlace(Checkpoint(0)))
+            old = place.checkpoint
+            if old.epoch > epoch:
+                raise Fenced(f"Epoch {old.epoch} holds task {task_id}; {epoch} is older.")
+            if old.epoch < epoch:
+                place.checkpoint = replace(old, epoch=epoch) if move_to is None else old.moved_back(move_to, epoch)
+                forgotten = set(place.states) if recopy is True else set(recopy or ())
+                place.states = {k: v for k, v in place.states.items() if k not in forgotten}
+            return place.checkpoint
+
+    def open(self, task_id: str, epoch: int) -> MemoryTargetRun:
+        """See `Target.open`."""
+        with self.faults.around("target.open"), self.lock:
+            self._reach()
+            run = MemoryTargetRun(self, task_id, epoch)
+            run.check_epoch()
+            return run
+
+    def forget(self, task_id: str) -> None:
+        """See `Target.forget`."""
+        with self.faults.around("target.forget"), self.lock:
+            self._reach()
+            self.places.pop(task_id, None)
+
+    def _reach(self) -> None:
+        if not self.reachable:
+            raise TargetError("The target can't be reached.")
+
+
+class MemoryTargetRun:
+    """`TargetRun` over a `MemoryTarget`."""
+
+    def __init__(self, target: MemoryTarget, task_id: str, epoch: int) -> None:
+        self._target = target
+        self._task_id = task_id
+        self._epoch = epoch
+        self._view: dict[TableName, MemoryTable] = {}
+        self._pending: list[MergedTable] = []
+
+    def check_epoch(self) -> None:
+        """Raise `Fenced` where another epoch holds the task."""
+        place = self._target.places.get(self._task_id)
+        held = place.checkpoint.epoch if place else None
+        if held != self._epoch:
+            raise Fenced(f"Epoch {held} holds task {self._task_id}, not {self._epoch}.")
+
+    def checkpoint(self) -> Checkpoint:
+        """See `TargetRun.checkpoint`."""
+        with self._target.lock:
+            self._reach()
+            return self._place().checkpoint
+
+    def table_states(self) -> dict[str, TableState]:
+        """See `TargetRun.table_states`."""
+        with self._target.lock:
+            self._reach()
+            return dict(self._place().states)
+
+    def save_table_state(self, state: TableState) -> None:
+        """See `TargetRun.save_table_state`."""
+        with self._target.faults.around("target.save_table_state"), self._target.lock:
+            self._reach()
+            self.check_epoch()
+            self._place().states[state.mapping_id] = state
+
+    def is_empty(self, table: TableName) -> bool:
+        """See `TargetRun.is_empty`."""
+        with self._target.lock:
+            self._reach()
+            return not self._target.tables_by_name[table].rows
+
+    def copy_chunk(self, mapping: TableMapping, chunk: Chunk, rows: Iterable[bytes], fresh: bool, remove: bool) -> int:
+        """See `TargetRun.copy_chunk`."""
+        read = [{p.target: v for p, v in zip(mapping.columns, row, strict=True)} for row in parse_text_rows(rows)]
+        with self._target.faults.around("target.copy_chunk"), self._target.lock:
+            self._reach()
+            self.check_epoch()
+            table = self._target.tables_by_name[mapping.target].copy()
+            if not fresh and (remove or not mapping.key):
+                _remove_missing(table, mapping, chunk, read)
+            for row in read:
+                _put(table, mapping, row, new=fresh or not mapping.key)
+            self._mark_done(mapping.mapping_id, chunk, len(read))
+            self._target.tables_by_name[mapping.target] = table
+            return len(read)
+
+    def write(self, merged: Sequence[MergedTable]) -> Written:
+        """See `TargetRun.write`."""
+        with self._target.faults.around("target.write"), self._target.lock:
+            self._reach()
+            self._pending += merged
+            return _apply(merged, self._table_in_view)
+
+    def commit(self, checkpoint: Checkpoint) -> None:
+        """See `TargetRun.commit`."""
+        target = self._target
+        with target.faults.around("target.commit"), target.lock:
+            self._reach()
+            self.check_epoch()
+            if checkpoint.epoch != self._epoch:
+                raise TargetError(f"The checkpoint's epoch {checkpoint.epoch} is not the run's {self._epoch}.", kind="internal")
+            real = {m.mapping.target: target.tables_by_name[m.mapping.target].copy() for m in self._pending}
+            _apply(self._pending, real.__getitem__)
+            target.tables_by_name.update(real)
+            self._place().checkpoint = checkpoint
+            self.rollback()
+            for hook in target.on_commit:
+                hook(self._task_id, checkpoint)
+
+    def rollback(self) -> None:
+        """See `TargetRun.rollback`."""
+        self._view, self._pending = {}, []
+
+    def close(self) -> None:
+        """See `TargetRun.close`."""
+        self.rollback()
+
+    def _place(self) -> _TaskPlace:
+        place = self._target.places.get(self._task_id)
+        if place is None:
+            raise Fenced(f"Task {self._task_id} was forgotten here.")
+        return place
+
+    def _reach(self) -> None:
+        if not self._target.reachable:
+            self.rollback()
+            raise TargetError("The connection to the target was lost.")
+
+    def _table_in_view(self, name: TableName) -> MemoryTable:
+        if name not in self._view:
+            self._view[name] = self._target.tables_by_name[name].copy()
+        return self._view[name]
+
+    def _mark_done(self, mapping_id: str, chunk: Chunk, rows: int) -> None:
+        states = self._place().states
+        state = states.get(mapping_id, TableState(mapping_id, CopyState.COPYING))
+        states[mapping_id] = replace(state, chunks_done=state.chunks_done | {chunk.number}, rows_done=state.rows_done + rows)
+
+
+def _key_values(mapping: TableMapping, row: Row) -> Row:
+    return {pair.target: row[pair.target] for pair in mapping.key}
+
+
+def _upsert(table: MemoryTable, mapping: TableMapping, row: Row) -> bool:
+    found = table.find(_key_values(mapping, row)) if mapping.key else []
+    if found:
+        table.update(found, row)
+        return False
+    table.insert(row)
+    return True
+
+
+def _put(table: MemoryTable, mapping: TableMapping, row: Row, new: bool) -> None:
+    if new:
+        table.insert(row)
+    else:
+        _upsert(table, mapping, row)
+
+
+def _remove_missing(table: MemoryTable, mapping: TableMapping, chunk: Chunk, rows: Sequence[Row]) -> None:
+    kept = {tuple(row[p.target] for p in mapping.key) for row in rows} if mapping.key else set()
+    for key, row in list(table.rows.items()):
+        values = tuple(row[p.target] for p in mapping.key)
+        if values not in kept and _in_chunk(values, chunk):
+            del table.rows[key]
+
+
+def _in_chunk(values: Key, chunk: Chunk) -> bool:
+    place = order(values)
+    return (chunk.after is None or order(chunk.after) < place) and (chunk.upto is None or place <= order(chunk.upto))
+
+
+def _apply(merged: Sequence[MergedTable], table: Callable[[TableName], MemoryTable]) -> Written:
+    total = Written()
+    for one in merged:
+        for step in one.steps:
+            done = _step(table(one.mapping.target), one.mapping, step)
+            total = Written(total.inserted + done.inserted, total.updated + done.updated, total.deleted + done.deleted)
+    return total
+
+
+def _step(table: MemoryTable, mapping: TableMapping, step: MergeStep) -> Written:
+    inserted = updated = deleted = 0
+    if step.truncate:
+        deleted += len(table.rows)
+        table.rows.clear()
+    for row in _rows(step.deletes):
+        found = table.find(row)[: 1 if not mapping.key else None]
+        deleted += len(found)
+        for key in found:
+            del table.rows[key]
+    for row in _rows(step.inserts):
+        table.insert(row)
+        inserted += 1
+    for row in _rows(step.upserts):
+        new = _upsert(table, mapping, row)
+        inserted, updated = inserted + new, updated + (not new)
+    for batch in step.partials:
+        for row in _rows(batch):
+            updated += table.update(table.find(_key_values(mapping, row)), row)
+    for move in step.moves:
+        updated += _move(table, mapping, move)
+    return Written(inserted, updated, deleted)
+
+
+def _move(table: MemoryTable, mapping: TableMapping, move: Move) -> int:
+    old = {pair.target: value for pair, value in zip(mapping.key, move.old_key, strict=True)}
+    new = _key_values(mapping, dict(move.values))
+    at_old, at_new = table.find(old), table.find(new)
+    if at_old and at_new and at_old != at_new:
+        for key in at_new:
+            del table.rows[key]
+    return table.update(at_old or at_new, dict(move.values))
+
+
+def _rows(batch: pa.RecordBatch | None) -> list[Row]:
+    return [] if batch is None else list(batch.to_pylist())
