@@ -119,10 +119,7 @@ def test_binaries_out_of_the_servers_reach_are_copied_once(tmp_path: Path, monke
         subprocess.run(["rm", "-rf", str(open_to_all)], check=True)
 
 
-def test_a_dropped_database_takes_its_used_slots_along(
-    make_database: Callable[[PrivatePostgres], Database], postgres: PrivatePostgres
-) -> None:
-    database = make_database(postgres)
+def test_a_dropped_database_takes_its_slots_along(database: Database) -> None:
     slot = f"slot_{database.name}"
     database.rows(f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')")
     database.drop()
