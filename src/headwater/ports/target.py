@@ -35,12 +35,14 @@ class Checkpoint:
 
         A reset never skips (decision 0003): the offset is the earlier of both, and a run without a place stays without. The target
         holds rows up to this checkpoint's offset, so nothing is exact before that is passed again. `to.offset` None: a fresh copy.
+        The journal stays this one's; `to.journal_id` is not looked at.
         """
         if to.offset is None:
             return Checkpoint(epoch)
         if self.offset is None or self.offset <= to.offset:
             return replace(self, epoch=epoch)
-        return replace(to, epoch=epoch, exact_from=max(self.exact_from, self.offset))
+        place = replace(self, epoch=epoch, offset=to.offset, position=to.position, commit_us=to.commit_us)
+        return replace(place, exact_from=max(self.exact_from, self.offset))
 
 
 class CopyState(Enum):
@@ -134,6 +136,12 @@ class Target(Protocol):
 
     def check(self, mappings: Sequence[TableMapping]) -> list[Finding]:
         """Everything that would keep these mappings from being applied (privileges, keys, types), all at once."""
+
+    def look(self, task_id: str) -> tuple[Checkpoint, dict[str, TableState]]:
+        """The task's checkpoint and copy progress by mapping id, as committed, without taking it over; any run goes on meanwhile.
+
+        `Checkpoint(0)` and no states for a task that was never here. For validating a reset, and for showing a stopped task.
+        """
 
     def raise_epoch(
         self, task_id: str, epoch: int, move_to: Checkpoint | None = None, recopy: bool | frozenset[str] = False

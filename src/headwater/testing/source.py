@@ -262,6 +262,7 @@ class ScriptedLog:
 
     def __init__(self, source: ScriptedSource, after: int) -> None:
         self._source = source
+        self.start = str(after)
         self._at = after  # transactions given out
         self._parts: list[Frame] = []  # of a large transaction, still to be given out
         self.confirmed: str | None = None

@@ -116,6 +116,13 @@ class MemoryTarget:
         missing = [m.target for m in mappings if m.target not in self.tables_by_name]
         return [Finding(f"There is no table {name} at the target.", "Create it.") for name in missing]
 
+    def look(self, task_id: str) -> tuple[Checkpoint, dict[str, TableState]]:
+        """See `Target.look`."""
+        with self.faults.around("target.look"), self.lock:
+            self._reach()
+            place = self.places.get(task_id)
+            return (place.checkpoint, dict(place.states)) if place else (Checkpoint(0), {})
+
     def raise_epoch(self, task_id: str, epoch: int, move_to: Checkpoint | None = None, recopy: bool | frozenset[str] = False) -> Checkpoint:
         """See `Target.raise_epoch`."""
         with self.faults.around("target.raise_epoch"), self.lock:
