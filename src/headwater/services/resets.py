@@ -1,0 +1,304 @@
+"""The reset: the one place where a task's progress goes backward (P6).
+
+    validate everything -> accept (one durable write: the record, with a fresh epoch) -> fence and move, at the target -> done
+
+Up to the acceptance nothing has changed, and a refusal leaves nothing but its record. From the acceptance on the reset happens,
+exactly once: moving is idempotent by epoch, and what a crash or a lost answer leaves at `accepted` is rolled forward by
+`complete_pending`, at the start of the service and in each step of the supervisor. No run may start in between: whoever starts one
+takes its epoch first and then looks for an accepted reset (see `HistoryStore.accept_reset`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from headwater.domain.errors import Fenced, JournalError, OutOfWindow, TargetError
+from headwater.domain.reset import Decision, Reach, Standing, Unreachable, check_moment, decide, whole_ms
+from headwater.ports.journal import JournalReader, OpenJournal, Window
+from headwater.ports.runtime import Live
+from headwater.ports.store import Mapping, Reset, Scope, Store, Task
+from headwater.ports.target import Checkpoint, Target
+from headwater.services.data_sources import Connections
+from headwater.services.errors import ServiceError, invalid, refusal, unknown_task
+from headwater.services.locks import TaskLocks
+
+HISTORY_LOST = frozenset({"slot_lost", "journal_damaged", "history_broken", "out_of_window"})
+"""Failures after which capture needs the user's consent to begin a new history; a reset without a time is that consent."""
+
+EFFECT_ATTEMPTS = 2
+"""How often the answer of the target is tried for before the caller is told to come back: once more, for an answer that got lost."""
+
+REACH_STEPS_MAX = 100
+"""How many transactions with later stamps before an offset are stepped over when looking for the first moment that leads behind it."""
+
+_INT64_MAX = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A reset that has passed all checks: where the task stands, where it goes, and from which moment on (microseconds)."""
+
+    from_offset: int | None
+    to_offset: int | None
+    effective_us: int | None
+    message: str
+
+
+class Resets:
+    """The use case. One instance per service; `locks` and `nudge` are those of the other services and the supervisor.
+
+    `reset` may be called from any thread. All raise ServiceError; see `reset` for the codes.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        connections: Connections,
+        open_journal: OpenJournal,
+        live: Live,
+        locks: TaskLocks,
+        now_ms: Callable[[], int],
+        nudge: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._connections = connections
+        self._open_journal = open_journal
+        self._live = live
+        self._locks = locks
+        self._now_ms = now_ms
+        self._nudge = nudge
+
+    def reset(self, scope: Scope, task_id: str, date_from_ms: object, by: str) -> Reset:
+        """Take the task back to a moment (milliseconds since 1970, UTC), or with None to the beginning.
+
+        Returning promises that the new place is durable and that nothing of an older run can commit any more. The task keeps its wish.
+
+        Raises:
+            ServiceError: FDI.3180 (404) a task that the caller can't see; FDI.3150 no mappings; FDI.3083 (404) TIMING without a
+                schedule; FDI.3033 a moment that can't be reached; FDI.3016 the target can't be reached: 400 when nothing
+                has changed, 500 when the reset is accepted and takes effect as soon as the target can be reached.
+        """
+        with self._locks.hold(task_id):
+            task = self._store.task(task_id, scope)
+            if task is None or not task.saved:
+                raise unknown_task()
+            try:
+                plan = self._plan(task, date_from_ms)
+            except ServiceError as refused:
+                self._store.save_reset(self._record(task, date_from_ms, by, "refused", refused.message))
+                raise
+            wanted = self._record(task, date_from_ms, by, "done", plan.message)
+            if not task.started_once:
+                self._store.save_reset(wanted)
+                return wanted
+            places = replace(wanted, from_offset=plan.from_offset, to_offset=plan.to_offset, effective_us=plan.effective_us)
+            accepted = self._store.accept_reset(replace(places, outcome="accepted", done_ms=None))
+            if accepted is None:
+                raise unknown_task()
+            return self.complete(accepted)
+
+    def complete(self, reset: Reset) -> Reset:
+        """Carry out an accepted reset; one that is no longer `accepted` is returned as it stands, and nothing is done.
+
+        Raises:
+            ServiceError: FDI.3016 (500), the target can't be reached; the reset stays accepted.
+        """
+        with self._locks.hold(reset.task_id):
+            task = self._store.task(reset.task_id)
+            stored = next((r for r in self._store.resets(reset.task_id) if r.id == reset.id), reset)
+            if task is None or stored.outcome != "accepted":
+                return stored
+            done = self._carried_out(task, stored)
+            self._store.save_reset(done)
+            self._go_on(task)
+        self._nudge()
+        return done
+
+    def complete_pending(self) -> frozenset[str]:
+        """Roll forward every accepted reset, oldest first; returns the tasks of those that still wait for their target.
+
+        No run of these may be started. Called when the service starts and by each step of the supervisor; cheap when there is none.
+        """
+        waiting = set()
+        for reset in reversed(self._store.resets(outcome="accepted")):
+            try:
+                self.complete(reset)
+            except ServiceError as error:
+                waiting.add(reset.task_id)
+                self._say_waiting(reset.task_id, error.message)
+        return frozenset(waiting)
+
+    def _plan(self, task: Task, date_from: object) -> _Plan:
+        """All checks, and where the reset goes. Changes nothing but a reset of before that is still to be carried out."""
+        moment = None if date_from is None else _whole_ms(date_from)
+        mappings = self._store.mappings(task.id)
+        if not mappings:
+            raise refusal("FDI.3150", "The task has no mappings: add some, then reset it.")
+        if lacks_schedule(task):
+            raise refusal("FDI.3083", "Give the task a schedule, then reset it.")
+        if not task.started_once:
+            if moment is not None:
+                raise invalid("date_from", "the task was never started: there is nothing to go back to.")
+            return _Plan(None, None, None, "The task was never started: its first start copies everything.")
+        self._finish_earlier(task)
+        checkpoint, copied_from = self._look(task, mappings)
+        if moment is None:
+            return _Plan(checkpoint.offset, None, None, "Every mapped table is copied again, then followed.")
+        plan = self._plan_moment(task, moment, checkpoint, copied_from)
+        return replace(plan, message=f"{plan.message}{_said_of_keyless(mappings)}")
+
+    def _finish_earlier(self, task: Task) -> None:
+        """Two resets are never under way at once: the second begins where the first has ended."""
+        for pending in self._store.resets(task.id, "accepted"):
+            try:
+                self.complete(pending)
+            except ServiceError as error:
+                raise refusal("FDI.3016", f"Nothing was changed; an earlier reset still waits for its target. {error.message}") from error
+
+    def _look(self, task: Task, mappings: list[Mapping]) -> tuple[Checkpoint, int]:
+        """The task's checkpoint, and the highest offset from which one of its tables follows the history."""
+        try:
+            checkpoint, states = self._target(task).look(task.id)
+        except TargetError as error:
+            raise refusal("FDI.3016", f"The target can't be reached, so nothing was changed: {error}") from error
+        current = [states[m.incarnation] for m in mappings if _keyed(m) and m.incarnation in states]
+        return checkpoint, max((state.since for state in current), default=0)
+
+    def _plan_moment(self, task: Task, moment: int, checkpoint: Checkpoint, copied_from: int) -> _Plan:
+        try:
+            reader = self._open_journal(task.source_id or "")
+            if reader is None:
+                raise Unreachable(str(Reach(None, None)))
+            with closing(reader):
+                return self._seek(task, moment, checkpoint, copied_from, reader)
+        except (Unreachable, OutOfWindow) as error:
+            raise invalid("date_from", str(error)) from error
+        except JournalError as error:
+            raise invalid("date_from", f"the history can't be read; reset without a time to copy again. {error}") from error
+
+    def _seek(self, task: Task, moment: int, checkpoint: Checkpoint, copied_from: int, reader: JournalReader) -> _Plan:
+        window = reader.window()
+        reach = task_reach(reader, window, copied_from)
+        check_moment(moment, reach, self._source_now_us(task, window))
+        ours = checkpoint.journal_id in (None, reader.end().journal_id)
+        standing = Standing(checkpoint.offset if ours else -1, copied_from, window.first_offset, window.next_offset)
+        try:
+            decision = decide(reader.seek(moment * 1000), standing)
+        except Unreachable as error:
+            raise Unreachable(f"{error} {reach}") from error
+        return _Plan(checkpoint.offset, decision.to_offset, _effective_us(reader, decision, moment), decision.message)
+
+    def _source_now_us(self, task: Task, window: Window) -> int:
+        """The source's clock: ours, moved by what capture has seen between the two, and never before its last word."""
+        report = self._live.capture(task.source_id or "")
+        ours = self._now_ms() * 1000 + (report.clock_offset_us if report else 0)
+        return max(ours, window.latest_us or 0)
+
+    def _carried_out(self, task: Task, reset: Reset) -> Reset:
+        """The effect at the target. The record that says so."""
+        if reset.asked_ms is None:
+            self._consent(task)
+        try:
+            self._move(task, reset)
+        except Fenced as error:
+            return replace(reset, outcome="failed", message=f"{reset.message} Not done: {error}", done_ms=self._now_ms())
+        return replace(reset, outcome="done", done_ms=self._now_ms())
+
+    def _move(self, task: Task, reset: Reset) -> None:
+        """Fence every older run and move the cursor; both or none, and once, however often it is called.
+
+        Which tables have no usable key is looked up here and not in the record: a mapping that was changed since is copied anyway.
+        """
+        move_to = Checkpoint(reset.epoch, offset=reset.to_offset) if reset.asked_ms is None or reset.to_offset is not None else None
+        keyless = frozenset(m.incarnation for m in self._store.mappings(task.id) if not _keyed(m))
+        for attempt in range(1, EFFECT_ATTEMPTS + 1):
+            try:
+                self._target(task).raise_epoch(task.id, reset.epoch, move_to, True if reset.asked_ms is None else keyless)
+            except TargetError as error:
+                if attempt == EFFECT_ATTEMPTS:
+                    why = f"The reset is accepted and takes effect as soon as the target can be reached: {error}"
+                    raise refusal("FDI.3016", why, status=500) from error
+            else:
+                return
+
+    def _consent(self, task: Task) -> None:
+        """Let capture begin a new history where the old one of the task's source is lost. Twice does no harm."""
+        kinds = {t.error_kind for t in self._store.tasks() if t.source_id == task.source_id}
+        if task.source_id is not None and kinds & HISTORY_LOST:
+            self._store.renew_history(task.source_id)
+
+    def _go_on(self, task: Task) -> None:
+        """The recorded state after a reset: a failure is over, the wish is what it was."""
+        if task.wished:
+            self._store.record_state(task.id, "starting")
+        elif task.state == "failed":
+            self._store.record_state(task.id, "stopped")
+
+    def _say_waiting(self, task_id: str, message: str) -> None:
+        task = self._store.task(task_id)
+        if task is not None and task.wished:
+            self._store.record_state(task_id, "retrying", "target_unavailable", message)
+
+    def _target(self, task: Task) -> Target:
+        data_source = self._store.data_source(task.target_id) if task.target_id else None
+        if data_source is None:
+            raise TargetError("The task has no target data source.", kind="target_refused")
+        return self._connections.target(data_source)
+
+    def _record(self, task: Task, date_from: object, by: str, outcome: str, message: str) -> Reset:
+        asked = date_from if isinstance(date_from, int) and not isinstance(date_from, bool) and 0 <= date_from <= _INT64_MAX else None
+        now = self._now_ms()
+        return Reset(uuid.uuid4().hex, task.id, by, now, asked, None, None, None, task.epoch, outcome, message, now)
+
+
+def lacks_schedule(task: Task) -> bool:
+    """True for a TIMING task that has no schedule yet."""
+    return task.task_type.upper() == "TIMING" and not task.ext_info.get("schedule")
+
+
+def task_reach(reader: JournalReader, window: Window, copied_from: int) -> Reach:
+    """The moments that a reset of one task can reach: those of the journal, but none before its tables were copied.
+
+    `copied_from` as in `Standing`. Bounded: where stamps run far backward around it, the later half of the doubt is left out.
+    """
+    earliest = window.earliest_us
+    if earliest is not None and copied_from > window.first_offset:
+        earliest = max(earliest, (reader.stamp(copied_from - 1) or earliest) + 1)
+        for _ in range(REACH_STEPS_MAX):
+            sought = reader.seek(earliest)
+            if sought >= copied_from:
+                break
+            earliest = max(earliest, reader.stamp(sought) or 0) + 1
+        else:
+            earliest = max(earliest, window.latest_us or earliest)
+    return Reach(earliest, window.latest_us)
+
+
+def _whole_ms(value: object) -> int:
+    try:
+        return whole_ms(value)
+    except Unreachable as error:
+        raise invalid("date_from", str(error)) from error
+
+
+def _effective_us(reader: JournalReader, decision: Decision, moment: int) -> int | None:
+    """When what is replayed first was committed; the moment itself where there is nothing to replay yet."""
+    if decision.to_offset is None:
+        return None
+    stamp = reader.stamp(decision.to_offset)
+    return moment * 1000 if stamp is None else stamp
+
+
+def _keyed(mapping: Mapping) -> bool:
+    return any(pair.key for pair in mapping.columns)
+
+
+def _said_of_keyless(mappings: list[Mapping]) -> str:
+    names = sorted(m.source_table for m in mappings if not _keyed(m))
+    if not names:
+        return ""
+    listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    return f" Without a usable key, and therefore copied again: {listed}."
