@@ -1,53 +1,115 @@
 """Merge by key: from a stretch of history to the last state per key, on whole columns.
 
-Stub of the shapes; the functions follow below.
+A target needs one write per key and stretch, not one per change. `merge` finds it: the changes of one source table, as one
+mapping sees them, become the few steps that bring the target's table to where the stretch ends.
+
+How, in order:
+
+1. Changes whose operation the mapping does not replicate are left out first (see *Operations*).
+2. The last TRUNCATE drops everything before it.
+3. Key changes whose new row lacks unchanged values are taken out with all changes of their keys and merged row by row
+   (`merge_rows.py`); they are rare. Everything else is merged on whole columns (`merge_columns.py`).
+
+Per key the first and the last change of the stretch decide:
+
+=========================  ====================================  ==================================
+ first / last               `exact` (the target is where the       not exact (a replay, or after a
+                            stretch begins)                        copy: it may be ahead)
+=========================  ====================================  ==================================
+ came into being / stands   insert                                upsert
+ came into being / gone     nothing                               delete
+ stood before / gone        delete                                delete
+ stood before / stands      upsert, or partial where unchanged values were not sent
+=========================  ====================================  ==================================
+
+An update of the key removes the old key and lets the new one come into being.
+
+Operations. The mapping's set filters what the source did, by kind, before anything is merged:
+
+* UPDATE stands for updates of the key too. Without it a row keeps its old key and its old values at the target, and later
+  changes of the new key find it only by their own key.
+* DELETE stands for TRUNCATE too. Without it rows stay; a key that the source inserts again writes the inserted version
+  over the row that stayed.
+* Without INSERT no new row comes into being: updates change rows that stand at the target, and nothing else. A key change
+  moves the row that stands (a `Move`); a key that was deleted stays gone although the source may insert it again.
+* Without UPDATE an INSERT writes the inserted version, whatever later updates made of it.
+
+With less than all three the target is not where the source is, so inserts are never taken as exact then, but after a TRUNCATE.
+A mapping whose columns are all key has nothing to update: updates that keep the key are left out.
+
+Keys under a deferrable constraint are not usable: two rows may swap keys with nothing in between, and the log does not
+tell which row a change means. PostgreSQL does not take them as replica identity for the same reason.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-import pyarrow as pa
+import pyarrow.compute as pc
 
+from headwater.domain.changes import ChangeBatch, Op
+from headwater.domain.errors import SchemaMismatch
 from headwater.domain.mapping import TableMapping
+from headwater.domain.merge_columns import Rules, merge_columns
+from headwater.domain.merge_rows import merge_rows
+from headwater.domain.steps import MergedTable, MergeStep, Move
+from headwater.domain.stretch import Stretch, read_stretch
+
+__all__ = ["MergeStep", "MergedTable", "Move", "merge"]
 
 
-@dataclass(frozen=True)
-class MergedTable:
-    """What one mapping's target table has to become, in the order in which it must be written: steps of whole columns.
+def merge(mapping: TableMapping, batches: Sequence[ChangeBatch], *, exact: bool) -> MergedTable:
+    """Merge the changes of one source table, in log order, into the steps that one mapping's target table needs.
 
-    Every Arrow batch has one binary column per mapped pair, named by the *target* column, in mapping order (deletes: key
-    pairs only). Keys don't repeat within one batch, nor between the batches of one step.
+    `batches` may lie under different schemas of the table: columns are found by name. `exact` tells that the target is where the
+    stretch begins; without it the steps converge from any later state (P5). No changes: no steps.
+
+    Raises:
+        SchemaMismatch: a batch lacks a mapped column, the mapping's key is not the table's, or a key value is NULL; a mapping
+            without key meets anything but an exact insert.
     """
-
-    mapping: TableMapping
-    steps: tuple[MergeStep, ...]
-
-
-@dataclass(frozen=True)
-class MergeStep:
-    """One step. Steps of a table are written in order; within a step the order is free.
-
-    `truncate`: remove all rows first. `deletes`: keys to remove. `inserts`: rows whose key is known to be absent (only outside a
-    replay). `upserts`: rows to insert or update, all columns known. `partials`: rows of which some columns did not
-    change and were not sent: per set of known columns one batch of those columns (key always among them); update only.
-    `moves`: (old key, new row's known columns) of key changes that need values of the old row: see `Move`.
-    """
-
-    truncate: bool = False
-    deletes: pa.RecordBatch | None = None
-    inserts: pa.RecordBatch | None = None
-    upserts: pa.RecordBatch | None = None
-    partials: tuple[pa.RecordBatch, ...] = ()
-    moves: tuple[Move, ...] = ()
+    stretch = _replicated(read_stretch(mapping, batches), mapping)
+    stretch, truncated = _after_truncate(stretch)
+    if not stretch.ops and not truncated:
+        return MergedTable(mapping, ())
+    rules = Rules.of(mapping.operations, exact=exact, truncated=truncated)
+    if not mapping.key:
+        return MergedTable(mapping, (_keyless(stretch, exact or truncated, truncated),))
+    stretch.check_keys()
+    columnar, moving = stretch.split_moves(all_pairs=not rules.may_insert)
+    steps = [merge_columns(columnar, rules, truncated)] if columnar.ops or truncated else []
+    steps += merge_rows(moving, rules) if moving.ops else []
+    return MergedTable(mapping, tuple(step for step in steps if not step.empty))
 
 
-@dataclass(frozen=True)
-class Move:
-    """A key change whose new row lacks unchanged values, so the old row itself must move, at exactly this place.
+def _replicated(stretch: Stretch, mapping: TableMapping) -> Stretch:
+    """Without the changes that the mapping does not replicate, and without updates that can't show."""
+    left_out: list[int] = []
+    if "INSERT" not in mapping.operations:
+        left_out.append(Op.INSERT)
+    if "DELETE" not in mapping.operations:
+        left_out += [Op.DELETE, Op.TRUNCATE]
+    if "UPDATE" not in mapping.operations:
+        left_out += [Op.UPDATE, Op.KEY_OLD, Op.KEY_NEW]
+    elif mapping.key and len(mapping.key) == len(mapping.columns):
+        left_out.append(Op.UPDATE)
+    if stretch.ops.isdisjoint(left_out):
+        return stretch
+    return stretch.where(pc.invert(stretch.having(left_out)))
 
-    Update the row at `old_key` to the new key and the known `values` (target column -> text or None, new key included). Where no
-    row stands at `old_key` (a replay): update the row at the new key, if there is one, with the known values."""
 
-    old_key: tuple[bytes | None, ...]
-    values: dict[str, bytes | None]
+def _after_truncate(stretch: Stretch) -> tuple[Stretch, bool]:
+    if Op.TRUNCATE not in stretch.ops:
+        return stretch, False
+    last = pc.indices_nonzero(stretch.having([Op.TRUNCATE]))[-1].as_py()
+    return stretch.after(last), True
+
+
+def _keyless(stretch: Stretch, exact: bool, truncated: bool) -> MergeStep:
+    """Without a key only new rows can be written, and only once."""
+    if stretch.ops and not (exact and stretch.ops <= {Op.INSERT}):
+        raise SchemaMismatch(
+            f"{stretch.mapping.source} is mapped to {stretch.mapping.target} without a key, so its changes can't be written there by key. "
+            "Give the table a key, or have it copied again."
+        )
+    return MergeStep(truncate=truncated, inserts=stretch.batch() if stretch.ops else None)
