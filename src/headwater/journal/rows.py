@@ -1,0 +1,247 @@
+"""Frames as rows: writing them, finding them, and loading them back, for the writer, the readers and consolidation alike.
+
+Functions here run inside a transaction that the caller has opened, and let SQLite's errors through.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, fields
+
+import apsw
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headwater.domain.changes import TRANSACTIONS_SCHEMA, ChangeBatch, Frame
+from headwater.domain.tables import TableSchema
+from headwater.journal.codec import Counts, Schemas, count, decode, encode, schema_from_text, schema_to_text, seal
+
+
+@dataclass(frozen=True)
+class FrameRow:
+    """The index row of one frame, without its blobs. Meanings: see `layout.SCHEMA`."""
+
+    id: int
+    first_offset: int
+    transactions: int
+    part: int
+    last: bool
+    level: int
+    rows: int
+    blob_bytes: int
+    position: str
+    stamp_max: int
+    stamp_reach: int
+    seen_reach: int
+    first_batch: int
+    batches: int
+    crc: int
+
+    @property
+    def next_offset(self) -> int:
+        """The offset after it; its own for an unfinished part."""
+        return self.first_offset + (self.transactions if self.last else 0)
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        return f"the frame of offsets {self.first_offset} to {self.first_offset + self.transactions - 1}"
+
+    def seal(self, body: bytes) -> int:
+        """The checksum that belongs to these values and this blob of transactions."""
+        numbers = (self.first_offset, self.transactions, self.part, self.last, self.rows, self.stamp_max, self.stamp_reach, self.batches)
+        return seal(body, *numbers)
+
+
+COLUMNS = ", ".join(f.name for f in fields(FrameRow))
+_INSERT_FRAME = f"INSERT INTO frames ({COLUMNS}, body) VALUES ({', '.join('?' * (len(fields(FrameRow)) + 1))})"  # noqa: S608 our own names
+_INSERT_BATCH = "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+@dataclass(frozen=True)
+class EncodedBatch:
+    """One table batch, ready to be written."""
+
+    schema: TableSchema
+    rows: int
+    counts: Counts
+    unchanged: str
+    body: bytes
+
+
+@dataclass(frozen=True)
+class EncodedFrame:
+    """One frame, ready to be written: everything but its place."""
+
+    transactions: int
+    part: int
+    last: bool
+    rows: int
+    blob_bytes: int
+    position: str
+    stamp_max: int
+    seen_max: int
+    body: bytes
+    batches: tuple[EncodedBatch, ...]
+
+
+def encode_frame(frame: Frame) -> EncodedFrame:
+    """Everything that can be done about a frame before the transaction begins."""
+    transactions = frame.transactions
+    batches = tuple(
+        EncodedBatch(b.schema, b.data.num_rows, count(b), ",".join(str(i) for i in b.unchanged), encode(b.data)) for b in frame.batches
+    )
+    body = encode(transactions)
+    return EncodedFrame(
+        transactions.num_rows,
+        frame.part,
+        frame.last,
+        sum(b.rows for b in batches),
+        len(body) + sum(len(b.body) for b in batches),
+        transactions.column(0)[-1].as_py(),
+        pc.max(transactions.column(1)).as_py(),
+        pc.max(transactions.column(2)).as_py(),
+        body,
+        batches,
+    )
+
+
+class RowWriter:
+    """Writes frames at the end of the tables and hands out the ids; `reload` after a rollback."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self._schema_ids: dict[TableSchema, int] = {}
+        self._next_frame = self._next_batch = 1
+        self.reload()
+
+    def reload(self) -> None:
+        """Forget what was handed out and read it from the tables again."""
+        self._next_frame = 1 + (self.connection.execute("SELECT max(id) FROM frames").get or 0)
+        self._next_batch = 1 + (self.connection.execute("SELECT max(id) FROM batches").get or 0)
+        known = self.connection.execute("SELECT id, body FROM schemas ORDER BY id")
+        self._schema_ids = {schema_from_text(body): id_ for id_, body in known}
+
+    def insert(
+        self, encoded: EncodedFrame, first_offset: int, reach: tuple[int, int], level: int = 0, frame_id: int | None = None
+    ) -> FrameRow:
+        """Write a frame at its place; `reach` is the running maximum of stamps and of seen_us up to its end."""
+        first_batch = self._insert_batches(encoded.batches, first_offset)
+        row = FrameRow(
+            self._take_frame_id() if frame_id is None else frame_id,
+            first_offset,
+            encoded.transactions,
+            encoded.part,
+            encoded.last,
+            level,
+            encoded.rows,
+            encoded.blob_bytes,
+            encoded.position,
+            encoded.stamp_max,
+            *reach,
+            first_batch,
+            len(encoded.batches),
+            0,
+        )
+        self.connection.execute(_INSERT_FRAME, (*astuple(row)[:-1], row.seal(encoded.body), encoded.body))
+        return row
+
+    def _insert_batches(self, batches: tuple[EncodedBatch, ...], first_offset: int) -> int:
+        first = self._next_batch
+        for batch in batches:
+            schema_id = self._schema_id(batch.schema, first_offset)
+            crc = seal(batch.body, schema_id, batch.rows)
+            row = (self._next_batch, schema_id, batch.rows, *astuple(batch.counts), batch.unchanged, crc, batch.body)
+            self.connection.execute(_INSERT_BATCH, row)
+            self._next_batch += 1
+        return first
+
+    def _take_frame_id(self) -> int:
+        self._next_frame += 1
+        return self._next_frame - 1
+
+    def _schema_id(self, schema: TableSchema, first_offset: int) -> int:
+        found = self._schema_ids.get(schema)
+        if found is None:
+            values = (first_offset, str(schema.table), schema_to_text(schema))
+            self.connection.execute("INSERT INTO schemas (first_offset, table_name, body) VALUES (?, ?, ?)", values)
+            found = self._schema_ids[schema] = self.connection.last_insert_rowid()
+        return found
+
+    def delete(self, row: FrameRow) -> None:
+        """Remove a frame with its batches."""
+        self.connection.execute("DELETE FROM batches WHERE id >= ? AND id < ?", (row.first_batch, row.first_batch + row.batches))
+        self.connection.execute("DELETE FROM frames WHERE id = ?", (row.id,))
+
+
+@dataclass(frozen=True)
+class StoredBatch:
+    """One table batch as it lies on disk."""
+
+    schema_id: int
+    unchanged: str
+    intact: bool
+    body: bytes
+
+
+@dataclass(frozen=True)
+class StoredFrame:
+    """A frame as it lies on disk, so that reading and decoding can happen apart."""
+
+    row: FrameRow
+    body: bytes
+    batches: tuple[StoredBatch, ...]
+
+    def transactions(self) -> pa.RecordBatch:
+        """Its transactions. Raises JournalError where they are damaged."""
+        return decode(self.body, self.row.seal(self.body) == self.row.crc, TRANSACTIONS_SCHEMA, self.row.name)
+
+    def frame(self, schemas: Schemas) -> Frame:
+        """The frame. Raises JournalError where a blob is damaged."""
+        batches = tuple(
+            ChangeBatch(schemas.tables[b.schema_id], decode(b.body, b.intact, schemas.arrow(b.schema_id, b.unchanged), self.row.name))
+            for b in self.batches
+        )
+        return Frame(self.transactions(), batches, self.row.part, self.row.last)
+
+
+class RowReader:
+    """Finds and loads frames."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._tables: dict[int, str] = {}
+        self.schemas = Schemas()
+
+    def find(self, where: str, values: tuple[int, ...]) -> Iterator[tuple[FrameRow, bytes]]:
+        """Index rows with their transactions' blob; `where` is the rest of a statement of ours."""
+        for *columns, body in self._connection.execute(f"SELECT {COLUMNS}, body FROM frames {where}", values):  # noqa: S608 our own texts
+            yield FrameRow(*columns), body
+
+    def load(self, row: FrameRow, body: bytes, tables: frozenset[str] | None) -> StoredFrame:
+        """The frame with the batches of the wanted tables."""
+        wanted, values = "", (row.first_batch, row.first_batch + row.batches)
+        ids: tuple[str, ...] = ()
+        if tables is not None:
+            wanted = "AND schema IN (SELECT value FROM json_each(?))"
+            ids = (json.dumps([i for i, name in self._known().items() if name in tables]),)
+        statement = f"SELECT schema, rows, unchanged, crc, body FROM batches WHERE id >= ? AND id < ? {wanted} ORDER BY id"  # noqa: S608
+        batches = []
+        for schema_id, rows, unchanged, crc, blob in self._connection.execute(statement, (*values, *ids)):
+            self._learn(schema_id)
+            batches.append(StoredBatch(schema_id, unchanged, seal(blob, schema_id, rows) == crc, blob))
+        return StoredFrame(row, body, tuple(batches))
+
+    def _known(self) -> dict[int, str]:
+        newest = self._connection.execute("SELECT max(id) FROM schemas").get or 0
+        if newest not in self._tables:
+            self._learn(newest)
+        return self._tables
+
+    def _learn(self, schema_id: int) -> None:
+        if schema_id in self.schemas.tables:
+            return
+        for id_, name, text in self._connection.execute("SELECT id, table_name, body FROM schemas"):
+            self._tables[id_] = name
+            self.schemas.tables.setdefault(id_, schema_from_text(text))

@@ -1,0 +1,76 @@
+"""Where a journal stands, as one value: what an append, a break or a drop makes of it is decided here, without I/O.
+
+`earliest_us` is the earliest moment for which seeking is exact. It begins with the first word of the source (or the stamp of
+the first transaction, where that is earlier: nothing before it in log order is missing), and rises where history is dropped
+or broken: behind both, only times beyond every stamp that went before are free of doubt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, fields, replace
+
+import apsw
+
+from headwater.ports.journal import JournalEnd
+
+
+@dataclass(frozen=True)
+class State:
+    """The row of table `state`."""
+
+    next_offset: int
+    position: str | None
+    source_us: int | None
+    stamp_reach: int | None
+    seen_reach: int | None
+    earliest_us: int | None
+    fresh: bool
+
+    def end(self, journal_id: str) -> JournalEnd:
+        """The same for readers."""
+        return JournalEnd(journal_id, self.next_offset, self.position, self.source_us)
+
+    def heard(self, position: str, source_us: int) -> State:
+        """After a word of the source."""
+        earliest = source_us if self.earliest_us is None else self.earliest_us
+        return replace(self, position=position, source_us=source_us, earliest_us=earliest)
+
+    def grown(self, transactions: int, first_stamp: int, stamp_max: int, seen_max: int) -> State:
+        """After a frame; `transactions` is 0 for a part that is not the last."""
+        earliest, reach = self.earliest_us, self.stamp_reach
+        if self.fresh:
+            earliest = min(first_stamp, first_stamp if earliest is None else earliest)
+            earliest = earliest if reach is None else max(earliest, reach + 1)
+        return replace(
+            self,
+            next_offset=self.next_offset + transactions,
+            stamp_reach=stamp_max if reach is None else max(reach, stamp_max),
+            seen_reach=seen_max if self.seen_reach is None else max(self.seen_reach, seen_max),
+            earliest_us=earliest,
+            fresh=False,
+        )
+
+    def broken(self, position: str, source_us: int) -> State:
+        """After a break in the history, which takes one offset."""
+        earliest = source_us if self.stamp_reach is None else max(source_us, self.stamp_reach + 1)
+        return replace(self, next_offset=self.next_offset + 1, position=position, source_us=source_us, earliest_us=earliest, fresh=True)
+
+    def dropped(self, stamp_reach: int) -> State:
+        """After frames up to a running maximum of `stamp_reach` were dropped."""
+        earliest = stamp_reach + 1 if self.earliest_us is None else max(self.earliest_us, stamp_reach + 1)
+        return replace(self, earliest_us=earliest)
+
+
+_COLUMNS = [f.name for f in fields(State)]
+
+
+def load(connection: apsw.Connection) -> State:
+    """Read it."""
+    row = connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM state").fetchone()  # noqa: S608 our own names
+    assert row is not None
+    return State(*row)
+
+
+def save(connection: apsw.Connection, state: State) -> None:
+    """Write it, inside the caller's transaction."""
+    connection.execute(f"UPDATE state SET {', '.join(f'{c} = ?' for c in _COLUMNS)}", astuple(state))  # noqa: S608 our own names
