@@ -52,7 +52,7 @@ class Reach:
 class Standing:
     """Where a task stands in its history, in offsets. `offset` None: it has not found its place yet.
 
-    `copied_from` is the highest offset from which changes are applied to one of its tables: what lies before that came with the copy,
+    `copied_from` is the lowest offset from which changes are applied to one of its tables: what lies before that came with the copies,
     and the history need not hold it. `first_offset` and `next_offset` are the ends of what the journal holds.
     """
 

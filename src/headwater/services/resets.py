@@ -11,7 +11,7 @@ takes its epoch first and then looks for an accepted reset (see `HistoryStore.ac
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -20,7 +20,7 @@ from headwater.domain.reset import Decision, Reach, Standing, Unreachable, check
 from headwater.ports.journal import JournalReader, OpenJournal, Window
 from headwater.ports.runtime import Live
 from headwater.ports.store import Mapping, Reset, Scope, Store, Task
-from headwater.ports.target import Checkpoint, Target
+from headwater.ports.target import Checkpoint, TableState, Target
 from headwater.services.data_sources import Connections
 from headwater.services.errors import ServiceError, invalid, refusal, unknown_task
 from headwater.services.locks import TaskLocks
@@ -144,11 +144,12 @@ class Resets:
                 raise invalid("date_from", "the task was never started: there is nothing to go back to.")
             return _Plan(None, None, None, "The task was never started: its first start copies everything.")
         self._finish_earlier(task)
-        checkpoint, copied_from = self._look(task, mappings)
+        checkpoint, states = self._look(task)
         if moment is None:
             return _Plan(checkpoint.offset, None, None, "Every mapped table is copied again, then followed.")
-        plan = self._plan_moment(task, moment, checkpoint, copied_from)
-        return replace(plan, message=f"{plan.message}{_said_of_keyless(mappings)}")
+        copied = _Copied.of(mappings, states)
+        plan = self._plan_moment(task, moment, checkpoint, copied.first)
+        return replace(plan, message=f"{plan.message}{copied.said(plan.from_offset, plan.to_offset)}")
 
     def _finish_earlier(self, task: Task) -> None:
         """Two resets are never under way at once: the second begins where the first has ended."""
@@ -158,14 +159,11 @@ class Resets:
             except ServiceError as error:
                 raise refusal("FDI.3016", f"Nothing was changed; an earlier reset still waits for its target. {error.message}") from error
 
-    def _look(self, task: Task, mappings: list[Mapping]) -> tuple[Checkpoint, int]:
-        """The task's checkpoint, and the highest offset from which one of its tables follows the history."""
+    def _look(self, task: Task) -> tuple[Checkpoint, dict[str, TableState]]:
         try:
-            checkpoint, states = self._target(task).look(task.id)
+            return self._target(task).look(task.id)
         except TargetError as error:
             raise refusal("FDI.3016", f"The target can't be reached, so nothing was changed: {error}") from error
-        current = [states[m.incarnation] for m in mappings if _keyed(m) and m.incarnation in states]
-        return checkpoint, max((state.since for state in current), default=0)
 
     def _plan_moment(self, task: Task, moment: int, checkpoint: Checkpoint, copied_from: int) -> _Plan:
         try:
@@ -296,9 +294,30 @@ def _keyed(mapping: Mapping) -> bool:
     return any(pair.key for pair in mapping.columns)
 
 
-def _said_of_keyless(mappings: list[Mapping]) -> str:
-    names = sorted(m.source_table for m in mappings if not _keyed(m))
-    if not names:
-        return ""
-    listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-    return f" Without a usable key, and therefore copied again: {listed}."
+@dataclass(frozen=True)
+class _Copied:
+    """How a task's tables came to the target, by source table: without a usable key, or (offset) copied and followed from there."""
+
+    keyless: tuple[str, ...]
+    since: dict[str, int]
+
+    @classmethod
+    def of(cls, mappings: list[Mapping], states: dict[str, TableState]) -> _Copied:
+        keyed = [m for m in mappings if _keyed(m)]
+        since = {m.source_table: states[m.incarnation].since for m in keyed if m.incarnation in states}
+        return cls(tuple(sorted({m.source_table for m in mappings if not _keyed(m)})), since)
+
+    @property
+    def first(self) -> int:
+        """The offset before which no table has a history of its own: all came with their copies."""
+        return min(self.since.values(), default=0)
+
+    def said(self, from_offset: int | None, to_offset: int | None) -> str:
+        """What the record adds for tables that are not replayed as a whole."""
+        later = sorted(t for t, since in self.since.items() if to_offset is not None and to_offset < min(since, from_offset or 0))
+        said = f" Copied after that moment, and replayed from their copy on: {_listed(later)}." if later else ""
+        return said + (f" Without a usable key, and therefore copied again: {_listed(self.keyless)}." if self.keyless else "")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

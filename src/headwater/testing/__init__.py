@@ -7,6 +7,7 @@ real engine in one process, with a crash at any seam. Users who write a connecto
 from headwater.testing.faults import Crash, FaultScript, MovedClock
 from headwater.testing.journal import MemoryJournal
 from headwater.testing.source import ScriptedSource
+from headwater.testing.store import MemoryStore
 from headwater.testing.target import MemoryTarget
 
-__all__ = ["Crash", "FaultScript", "MemoryJournal", "MemoryTarget", "MovedClock", "ScriptedSource"]
+__all__ = ["Crash", "FaultScript", "MemoryJournal", "MemoryStore", "MemoryTarget", "MovedClock", "ScriptedSource"]
