@@ -6,14 +6,24 @@ by which a row is found on both sides. Automatic mapping takes what fits by name
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from headwater.ports.store import Mapping, Scope, Store
-from headwater.services.data_sources import Connections
+from headwater.domain.fitting import Fit, by_name, fit
+from headwater.domain.fitting import same_family as compatible
+from headwater.domain.tables import Column, TableName, TableSchema
+from headwater.ports.store import DataSource, Mapping, Scope, Store, Task
+from headwater.services import checks
+from headwater.services.data_sources import DEFAULT_SCHEMA, Connections, ask_both, column_view, server, table_name
+from headwater.services.errors import ServiceError, invalid, refusal, unknown_data_source, unknown_task
 from headwater.services.locks import TaskLocks
-from headwater.services.pages import Page
+from headwater.services.pages import Page, page
+from headwater.services.rules import is_running
+
+MAPPINGS_MAX = 2000
+"""Mappings of one task; the contract's limit of tables in one automatic mapping."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,8 @@ class MappingSet:
 
 class Mappings:
     """The use cases on mappings. All raise ServiceError: FDI.3180 (404) for a task that the caller can't see, FDI.3023 for a
-    running task ('stop it first'), FDI.3037 for a mapping that can't be, FDI.3033 for an unknown mapping (404) or data source."""
+    running task ('stop it first'), FDI.3037 for a mapping that can't be, FDI.3033 for an unknown mapping (404) or data source,
+    FDI.3016 where a database can't be asked."""
 
     def __init__(self, store: Store, connections: Connections, locks: TaskLocks, now_ms: Callable[[], int]) -> None:
         self._store = store
@@ -106,16 +117,258 @@ class Mappings:
 
     def create(self, scope: Scope, task_id: str, form: MappingForm) -> str:
         """Add a mapping to a task (known from init on) and return its id. The first one of a task without data sources sets them."""
-        raise NotImplementedError
+        with self._locks.hold(task_id):
+            task = self._joined(self._changeable(scope, task_id), form.source_id, form.target_id)
+            others = self._store.mappings(task_id)
+            if len(others) >= MAPPINGS_MAX:
+                raise refusal("FDI.3037", f"A task has at most {MAPPINGS_MAX} mappings; make another task for further tables.")
+            blank = Mapping(uuid.uuid4().hex, task_id, "", "", (), (), (), (), "MANUAL", 0, 0)
+            made = self._filled(task, blank, form, others)
+            self._save(task, made, form.ext_info)
+            return made.id
 
     def find(self, scope: Scope, task_id: str, wanted: MappingFilter, limit: int, offset: int) -> MappingSet:
         """The task's mappings, oldest first; `offset` counts rows from 0."""
-        raise NotImplementedError
+        task = self._known(scope, task_id)
+        joined = _lets(wanted.source_id, task.source_id) and _lets(wanted.target_id, task.target_id)
+        found = [m for m in self._store.mappings(task_id) if joined and _matches(m, wanted)]
+        return self.shown(task, page(found, limit, offset))
 
     def update(self, scope: Scope, task_id: str, mapping_id: str, form: MappingForm) -> str:
-        """Replace a mapping and return its id. Its table is copied again at the next start when tables or pairs changed."""
-        raise NotImplementedError
+        """Replace a mapping and return its id. Its table is copied again at the next start when tables or pairs changed.
+
+        An empty table name keeps the old one."""
+        with self._locks.hold(task_id):
+            task = self._changeable(scope, task_id)
+            others = self._store.mappings(task_id)
+            old = next((m for m in others if m.id == mapping_id), None)
+            if old is None:
+                raise _unknown_mapping()
+            task = self._joined(task, form.source_id, form.target_id)
+            form = replace(form, source_table=form.source_table or old.source_table, target_table=form.target_table or old.target_table)
+            new = self._filled(task, old, form, [m for m in others if m.id != mapping_id])
+            if (new.source_table, new.target_table, new.columns) != (old.source_table, old.target_table, old.columns):
+                new = replace(new, revision=old.revision + 1)
+            self._save(task, replace(new, status="UPDATE"), form.ext_info)
+            return mapping_id
 
     def delete(self, scope: Scope, task_id: str, mapping_id: str) -> str:
         """Remove a mapping and return its id. Rows at the target stay."""
-        raise NotImplementedError
+        with self._locks.hold(task_id):
+            self._changeable(scope, task_id)
+            if not self._store.delete_mapping(task_id, mapping_id):
+                raise _unknown_mapping()
+            return mapping_id
+
+    def join(self, task: Task, source_id: str | None, target_id: str | None) -> Task:
+        """The task with its data sources set and saved; the caller holds its lock and has refused a running one."""
+        joined = self._joined(task, source_id, target_id)
+        self._store.save_task(joined)
+        return joined
+
+    def map_automatically(self, task: Task) -> list[Unmapped]:
+        """Map every table that fits by name and is not mapped yet; returns what was left out, with the reasons.
+
+        A source table goes to the target table of the same `schema.table`, else to the one of its bare name in the default
+        schema. The caller holds the task's lock."""
+        source, target = self._ends(task)
+        read, written = self._connections.source(source), self._connections.target(target)
+        here, there = ask_both(read.tables, written.tables, "listing of tables")
+        mapped = {m.source_table for m in self._store.mappings(task.id)}
+        pairs, unmapped = match_tables([t for t in here if str(t) not in mapped], there)
+        room = max(0, MAPPINGS_MAX - len(mapped))
+        unmapped += [Unmapped(str(s), f"A task has at most {MAPPINGS_MAX} mappings.") for s, _ in pairs[room:]]
+        pairs = pairs[:room]
+        described = ask_both(
+            lambda: read.describe([s for s, _ in pairs]), lambda: written.describe([t for _, t in pairs]), "description of tables"
+        )
+        for name, other in pairs:
+            try:
+                _refuse_own_target(source, target, name, other)
+                self._store.save_mapping(self._automatic(task, _described(described, name, other)))
+            except ServiceError as error:
+                unmapped.append(Unmapped(str(name), " ".join(error.details) or error.message))
+        return sorted(unmapped, key=lambda one: one.source_table)
+
+    def problems(self, task: Task) -> list[str]:
+        """Everything that keeps the task's mappings from fitting the tables as they are now."""
+        source, target = self._ends(task)
+        found = self._store.mappings(task.id)
+        names = [(_parsed(m.source_table), _parsed(m.target_table)) for m in found]
+        described = self._describe(source, target, names)
+        problems: list[str] = []
+        for mapping, (name, other) in zip(found, names, strict=True):
+            try:
+                here, there = _described(described, name, other)
+            except ServiceError as error:
+                problems += error.details
+            else:
+                problems += fit(here, there, [(pair.source, pair.target) for pair in mapping.columns], compatible).problems
+        return list(dict.fromkeys(problems))
+
+    def shown(self, task: Task, mappings: Page[Mapping], unmapped: Sequence[Unmapped] = ()) -> MappingSet:
+        """Mappings with the data sources that they join."""
+        source = self._store.data_source(task.source_id) if task.source_id else None
+        target = self._store.data_source(task.target_id) if task.target_id else None
+        return MappingSet(
+            task_id=task.id,
+            source_id=task.source_id,
+            source_name=source.name if source else "",
+            source_type=source.type if source else "",
+            source_app_id=task.source_app_id or (source.app_id if source else ""),
+            target_id=task.target_id,
+            target_name=target.name if target else "",
+            target_type=target.type if target else "",
+            target_app_id=task.target_app_id or (target.app_id if target else ""),
+            instance_id=task.scope.instance_id,
+            ext_info=task.ext_info,
+            mappings=mappings,
+            unmapped=tuple(unmapped),
+        )
+
+    def _known(self, scope: Scope, task_id: str) -> Task:
+        task = self._store.task(task_id, scope)
+        if task is None:
+            raise unknown_task()
+        return task
+
+    def _changeable(self, scope: Scope, task_id: str) -> Task:
+        task = self._known(scope, task_id)
+        if is_running(task):
+            raise refusal("FDI.3023", "Stop the task before you change its mappings.")
+        return task
+
+    def _joined(self, task: Task, source_id: str | None, target_id: str | None) -> Task:
+        """The task with the data sources named; a task with mappings keeps its own."""
+        wanted = replace(task, source_id=source_id or task.source_id, target_id=target_id or task.target_id)
+        for parameter, data_source_id in (("source_datasource_id", wanted.source_id), ("target_datasource_id", wanted.target_id)):
+            if data_source_id and self._store.data_source(data_source_id, task.scope) is None:
+                raise unknown_data_source(parameter, status=400)
+        if (wanted.source_id, wanted.target_id) != (task.source_id, task.target_id) and self._store.mappings(task.id):
+            raise refusal(
+                "FDI.3037",
+                "The task's mappings join other data sources, and all mappings of a task have the same two. "
+                "Make another task, or delete its mappings first.",
+            )
+        return wanted
+
+    def _ends(self, task: Task) -> tuple[DataSource, DataSource]:
+        source = self._store.data_source(task.source_id, task.scope) if task.source_id else None
+        target = self._store.data_source(task.target_id, task.scope) if task.target_id else None
+        if source is None or target is None:
+            raise invalid(
+                "source_datasource_id" if source is None else "target_datasource_id", "the task needs both data sources for this."
+            )
+        return source, target
+
+    def _filled(self, task: Task, mapping: Mapping, form: MappingForm, others: Sequence[Mapping]) -> Mapping:
+        """The mapping with what a caller sent, checked against both databases and the task's other mappings."""
+        name, other = table_name("source_table", form.source_table), table_name("target_table", form.target_table)
+        if any((m.source_table, m.target_table) == (str(name), str(other)) for m in others):
+            raise refusal("FDI.3037", f"{name} is mapped to {other} in this task already; change that mapping.")
+        source, target = self._ends(task)
+        _refuse_own_target(source, target, name, other)
+        here, there = _described(self._describe(source, target, [(name, other)]), name, other)
+        pairs = [(pair.source_column, pair.target_column) for pair in form.pairs] or by_name(here, there, compatible)
+        return self._made(mapping, here, there, fit(here, there, pairs, compatible))
+
+    def _automatic(self, task: Task, schemas: tuple[TableSchema, TableSchema]) -> Mapping:
+        here, there = schemas
+        blank = Mapping(uuid.uuid4().hex, task.id, "", "", (), (), (), (), "AUTO", 0, 0)
+        return self._made(blank, here, there, fit(here, there, by_name(here, there, compatible), compatible))
+
+    def _made(self, mapping: Mapping, here: TableSchema, there: TableSchema, fitted: Fit) -> Mapping:
+        if fitted.problems:
+            raise refusal("FDI.3037", " ".join(fitted.problems), details=fitted.problems)
+        return replace(
+            mapping,
+            source_table=str(here.table),
+            target_table=str(there.table),
+            columns=fitted.columns,
+            source_columns=tuple(_shown_column(column) for column in here.columns),
+            target_columns=tuple(_shown_column(column) for column in there.columns),
+            pairs=tuple(_shown_pair(here, there, pair.source, pair.target) for pair in fitted.columns),
+            percent=fitted.percent,
+            updated_ms=self._now_ms(),
+        )
+
+    def _save(self, task: Task, mapping: Mapping, ext_info: dict[str, Any]) -> None:
+        self._store.save_task(replace(task, modified_ms=self._now_ms(), ext_info=task.ext_info | ext_info))
+        self._store.save_mapping(mapping)
+
+    def _describe(self, source: DataSource, target: DataSource, names: Sequence[tuple[TableName, TableName]]) -> Described:
+        read, written = self._connections.source(source), self._connections.target(target)
+        here, there = sorted({s for s, _ in names}), sorted({t for _, t in names})
+        return ask_both(lambda: read.describe(here), lambda: written.describe(there), "description of tables")
+
+
+Described = tuple[dict[TableName, TableSchema], dict[TableName, TableSchema]]
+
+
+def match_tables(here: Sequence[TableName], there: Sequence[TableName]) -> tuple[list[tuple[TableName, TableName]], list[Unmapped]]:
+    """Tables of two databases paired by name, and those that have no counterpart. Pure; see `map_automatically`."""
+    known = set(there)
+    taken = {name for name in here if name in known}
+    pairs: list[tuple[TableName, TableName]] = []
+    unmapped: list[Unmapped] = []
+    for name in here:
+        bare = TableName(DEFAULT_SCHEMA, name.name)
+        rivals = [other for other in here if other.name == name.name and other not in taken]
+        if name in taken:
+            pairs.append((name, name))
+        elif bare not in known or bare in taken:
+            unmapped.append(Unmapped(str(name), f"The target has no table {name}, nor a free one {bare}."))
+        elif len(rivals) > 1:
+            unmapped.append(Unmapped(str(name), f"{' and '.join(map(str, rivals))} would both go to {bare}; map them by hand."))
+        else:
+            pairs.append((name, bare))
+    return pairs, unmapped
+
+
+def _parsed(written: str) -> TableName:
+    return table_name("table", written)
+
+
+def _refuse_own_target(source: DataSource, target: DataSource, name: TableName, other: TableName) -> None:
+    """A table that is its own target would feed itself with its own changes for ever."""
+    if name == other and server(source) == server(target):
+        raise refusal("FDI.3037", f"{name} can't be its own target: both data sources lead to the same database.")
+
+
+def _described(described: Described, name: TableName, other: TableName) -> tuple[TableSchema, TableSchema]:
+    here, there = described[0].get(name), described[1].get(other)
+    missing = [f"The source has no table {name} that its user can see." for _ in [0] if here is None]
+    missing += [f"The target has no table {other} that its user can see." for _ in [0] if there is None]
+    if here is None or there is None:
+        raise refusal("FDI.3037", " ".join([*missing, "Create it, or correct the name (schema.table)."]), details=tuple(missing))
+    return here, there
+
+
+def _unknown_mapping() -> ServiceError:
+    return invalid("mapping_id", "there is no such mapping in this task.", status=404)
+
+
+def _lets(wanted: str | None, found: str | None) -> bool:
+    return not wanted or wanted == found
+
+
+def _matches(mapping: Mapping, wanted: MappingFilter) -> bool:
+    either = checks.contains(wanted.table_name, mapping.source_table) or checks.contains(wanted.table_name, mapping.target_table)
+    return (
+        either and checks.contains(wanted.source_table, mapping.source_table) and checks.contains(wanted.target_table, mapping.target_table)
+    )
+
+
+def _shown_column(column: Column) -> dict[str, str]:
+    view = column_view(column)
+    return {"field_name": view.name, "field_type": view.type} | ({"field_length": view.length} if view.length else {})
+
+
+def _shown_pair(here: TableSchema, there: TableSchema, source: str, target: str) -> dict[str, str]:
+    shown: dict[str, str] = {}
+    for side, table, name in (("source", here, source), ("target", there, target)):
+        view = column_view(next(column for column in table.columns if column.name == name))
+        shown |= {f"{side}_column": view.name, f"{side}_column_type": view.type}
+        if view.length:
+            shown[f"{side}_column_length"] = view.length
+    return shown

@@ -6,18 +6,36 @@ of source and target is told at once, and nothing is wished that can't work.
 
 from __future__ import annotations
 
+import logging
+import time
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from headwater.ports.store import Scope, Store
-from headwater.services.data_sources import Connections
+from headwater.domain.errors import HeadwaterError
+from headwater.domain.failures import policy
+from headwater.domain.lifecycle import EXECUTE_STATUS, RUNNING
+from headwater.ports.store import DataSource, Leftover, Scope, Store, Task
+from headwater.services import bounded, checks
+from headwater.services.data_sources import DATABASE_TIMEOUT_S, Connections, ask_both
+from headwater.services.errors import ServiceError, invalid, refusal, unknown_task
 from headwater.services.locks import TaskLocks
 from headwater.services.mappings import Mappings, MappingSet
-from headwater.services.pages import Page
+from headwater.services.pages import Page, page
+from headwater.services.rules import is_running
+
+log = logging.getLogger(__name__)
 
 BATCH_MAX = 10
 """The contract's limit of tasks per start or stop request."""
+
+INIT_MAPPINGS = 10
+"""Mappings that init answers with; the rest is in the listing."""
+
+STOP_TIMEOUT_S = 10.0
+"""How long deleting a task waits for its worker to end; a worker drains to a commit within that."""
 
 
 class FromTheBeginning(Protocol):
@@ -160,41 +178,290 @@ class Tasks:
     def init(self, scope: Scope, form: InitForm) -> MappingSet:
         """Give out a task id, remember its data sources, and map automatically when asked; the first 10 mappings come back.
 
-        A known id that is not created yet may be initialised again. Raises FDI.3033 for an unknown data source, or
-        for automatic mapping without both; FDI.3023 for a running task; FDI.3016 where a database can't be reached."""
-        raise NotImplementedError
+        A known id may be initialised again while it doesn't run; an id that was never given out is FDI.3180. Raises FDI.3033 for an
+        unknown data source, or for automatic mapping without both; FDI.3023 for a running task; FDI.3016 where a database
+        can't be reached. What automatic mapping left out is told with its reasons, not refused."""
+        first = self._initial(scope, form)
+        with self._locks.hold(first.id):
+            task = self._store.task(first.id, scope) or first
+            if is_running(task):
+                raise refusal("FDI.3023", "Stop the task before you initialise it again.")
+            task = replace(task, ext_info=task.ext_info | form.ext_info, modified_ms=self._now_ms())
+            task = self._mappings.join(task, form.source_id, form.target_id)
+            unmapped = self._mappings.map_automatically(task) if form.auto_mapping else []
+            return self._mappings.shown(task, page(self._store.mappings(task.id), INIT_MAPPINGS, 0), unmapped)
 
     def create(self, scope: Scope, form: TaskForm) -> str:
-        """Save the task and return its id; it is stopped until started. Raises FDI.3033 for fields, or an id that is taken."""
-        raise NotImplementedError
+        """Save the task and return its id; it is stopped until started. Raises FDI.3033 for fields, or an id that is saved already."""
+        first = self._initial(scope, InitForm(task_id=form.task_id))
+        with self._locks.hold(first.id):
+            task = self._store.task(first.id, scope) or first
+            if task.saved:
+                raise invalid("task_id", "this task has been created already; update it, or leave task_id out for a new one.")
+            self._store.save_task(self._filled(task, form))
+        return first.id
 
     def update(self, scope: Scope, task_id: str, change: TaskChange, by: str) -> str:
         """Change a task, running or not, and return its id. `copy_again` copies all its tables again (now, or at the next start).
 
         An unknown task is FDI.3021 (400) here, as the contract documents."""
-        raise NotImplementedError
+        with self._locks.hold(task_id):
+            task = self._saved(scope, task_id)
+            if task is None:
+                raise refusal("FDI.3021")
+            changed = replace(
+                task,
+                operations=task.operations if change.operations is None else checks.operations(change.operations),
+                description=task.description if change.description is None else checks.description(change.description),
+                tag=task.tag if change.tag is None else checks.tag(change.tag),
+                modified_ms=self._now_ms(),
+            )
+            if change.copy_again and task.started_once and self._store.mappings(task_id):
+                self._resets.reset(scope, task_id, None, by)
+            self._store.save_task(changed)
+        self._nudge()
+        return task_id
 
     def show(self, scope: Scope, task_id: str) -> TaskView:
         """One saved task."""
-        raise NotImplementedError
+        task = self._saved(scope, task_id)
+        if task is None:
+            raise unknown_task()
+        return self._views(scope, [task])[0]
 
     def find(self, scope: Scope, wanted: TaskFilter, limit: int, offset: int) -> Page[TaskView]:
         """The matching saved tasks; `offset` counts rows from 0."""
-        raise NotImplementedError
+        found = [view for view in self._views(scope, self._store.tasks(scope)) if _matches(view, wanted)]
+        if wanted.sort_field == "STATUS":
+            found.sort(key=lambda view: view.running)
+        return page(found if wanted.ascending else found[::-1], limit, offset)
 
     def start(self, scope: Scope, task_ids: list[str]) -> BatchOutcome:
         """Check each task against its databases, then wish it to run. 1 to 10 ids: FDI.3150 for none, FDI.3033 for more.
 
         Per item: FDI.3022 empty id, FDI.3021 unknown, FDI.3023 already started, FDI.3083 TIMING without a schedule, FDI.3026
-        with everything that stands in the way."""
-        raise NotImplementedError
+        with everything that stands in the way. Takes as long as the slowest database, at most about 20 s per check."""
+        return self._each(scope, task_ids, self._start_one)
 
     def stop(self, scope: Scope, task_ids: list[str]) -> BatchOutcome:
         """Wish each task to stop; one that is stopped already counts as a success. Limits and unknown ids as in `start`."""
-        raise NotImplementedError
+        return self._each(scope, task_ids, self._stop_one)
 
     def delete(self, scope: Scope, task_id: str) -> None:
         """Remove a stopped task with its mappings, records, and its checkpoint at the target; rows stay.
 
-        Raises FDI.3023 while it is wished to run, FDI.3028 when its worker has not ended within a few seconds."""
-        raise NotImplementedError
+        Raises FDI.3023 while it is wished to run, FDI.3028 when its worker has not ended within a few seconds. A target that can't be
+        reached doesn't hold it up: its checkpoint is on record as a leftover until it could be removed."""
+        with self._locks.hold(task_id):
+            task = self._store.task(task_id, scope)
+            if task is None:
+                raise unknown_task()
+            if is_running(task):
+                raise refusal("FDI.3023", "Stop the task before you delete it.")
+            self._await_end(task)
+            target = self._store.data_source(task.target_id) if task.target_id else None
+            if target is not None and task.epoch > 0:  # on record first: a crash in between must not leave it unknown
+                self._store.save_leftover(Leftover(task.id, target.id, task.id, self._now_ms(), "The task has just been deleted."))
+            self._store.delete_task(task_id)
+        self._nudge()
+        if target is not None:
+            self.tidy(target)
+
+    def tidy(self, target: DataSource) -> None:
+        """Try to remove what deleted tasks left at a target; what can't be removed stays on record with the reason."""
+        for leftover in self._store.leftovers(target.id):
+            task_id = leftover.task_id
+            forget = self._connections.target(target).forget
+            try:
+                bounded.within(DATABASE_TIMEOUT_S, "forgetting a deleted task", lambda f=forget, i=task_id: f(i))  # type: ignore[misc]
+            except HeadwaterError as error:
+                log.warning("checkpoint_left_behind", extra={"task_id": task_id, "data_source_id": target.id, "reason": str(error)})
+                self._store.save_leftover(replace(leftover, message=str(error)))
+                return
+            self._store.delete_leftover(leftover.id)
+
+    def _saved(self, scope: Scope, task_id: str) -> Task | None:
+        task = self._store.task(task_id, scope)
+        return task if task is not None and task.saved else None
+
+    def _initial(self, scope: Scope, form: InitForm) -> Task:
+        """The task of a known id, or a new one that is not stored yet."""
+        if form.task_id:
+            known = self._store.task(form.task_id, scope)
+            if known is None:
+                raise refusal("FDI.3180", "Leave task_id out to get a new one.")
+            return known
+        now = self._now_ms()
+        return Task(
+            id=uuid.uuid4().hex,
+            scope=scope,
+            name="",
+            task_type="REALTIME",
+            description="",
+            tag="",
+            operations=frozenset({"INSERT", "UPDATE", "DELETE"}),
+            source_id=None,
+            target_id=None,
+            source_app_id="",
+            target_app_id="",
+            saved=False,
+            wished=False,
+            state="saved",
+            error_kind="",
+            message="",
+            epoch=0,
+            started_once=False,
+            created_ms=now,
+            modified_ms=now,
+            ext_info={},
+        )
+
+    def _filled(self, task: Task, form: TaskForm) -> Task:
+        task_type = (form.task_type or "REALTIME").upper()
+        if task_type not in {"REALTIME", "TIMING"}:
+            raise invalid("task_type", "give REALTIME, or TIMING for a task that runs by a schedule.")
+        apps = self._store.app_names(task.scope)
+        for parameter, app_id in (("source_app_id", form.source_app_id), ("target_app_id", form.target_app_id)):
+            if app_id and app_id not in apps:
+                raise invalid(parameter, "there is no such integration application in this instance.")
+        return replace(
+            task,
+            name=checks.task_name(form.name),
+            task_type=task_type,
+            description=checks.description(form.description),
+            tag=checks.tag(form.tag),
+            operations=checks.operations(form.operations),
+            source_app_id=form.source_app_id,
+            target_app_id=form.target_app_id,
+            saved=True,
+            modified_ms=self._now_ms(),
+        )
+
+    def _each(self, scope: Scope, task_ids: list[str], act: Callable[[Scope, str], None]) -> BatchOutcome:
+        """Act on every task at the same time, and sort the outcomes into those that worked and those that did not."""
+        if not task_ids:
+            raise refusal("FDI.3150")
+        if len(task_ids) > BATCH_MAX:
+            raise invalid("list", f"it names {len(task_ids)} tasks; at most {BATCH_MAX} are allowed.")
+        with ThreadPoolExecutor(len(task_ids), thread_name_prefix="batch") as pool:
+            items = list(pool.map(lambda task_id: self._item(scope, task_id, act), task_ids))
+        self._nudge()
+        return BatchOutcome(tuple(i for i in items if not i.error_code), tuple(i for i in items if i.error_code))
+
+    def _item(self, scope: Scope, task_id: str, act: Callable[[Scope, str], None]) -> Item:
+        task = self._saved(scope, task_id)
+        name = task.name if task else ""
+        try:
+            if not task_id:
+                raise refusal("FDI.3022")
+            with self._locks.hold(task_id):
+                act(scope, task_id)
+        except ServiceError as error:
+            return Item(task_id, name, error.code, error.message, error.details)
+        return Item(task_id, name)
+
+    def _start_one(self, scope: Scope, task_id: str) -> None:
+        task = self._saved(scope, task_id)
+        if task is None:
+            raise refusal("FDI.3021")
+        if is_running(task):
+            raise refusal("FDI.3023", "This task is started already; stop it first to start it anew.")
+        if task.task_type == "TIMING":
+            raise refusal("FDI.3083", "Give the task a schedule, then start it.")
+        findings = self._findings(task)
+        if findings:
+            raise refusal("FDI.3026", " ".join(findings), details=tuple(findings))
+        if not self._store.wish(task_id, True):
+            raise refusal("FDI.3023", "This task was started by somebody else just now.")
+
+    def _stop_one(self, scope: Scope, task_id: str) -> None:
+        if self._saved(scope, task_id) is None:
+            raise refusal("FDI.3021")
+        self._store.wish(task_id, False)
+
+    def _findings(self, task: Task) -> list[str]:
+        """Everything that stands in the way of a start, as sentences; empty when the task can run."""
+        source = self._store.data_source(task.source_id) if task.source_id else None
+        target = self._store.data_source(task.target_id) if task.target_id else None
+        mappings = [mapping.table_mapping(task.operations) for mapping in self._store.mappings(task.id)]
+        if source is None or target is None:
+            return ["The task has no source or target data source; name both in init or with a mapping."]
+        if not mappings:
+            return ["The task has no mappings; add one."]
+        read, written = self._connections.source(source), self._connections.target(target)
+        tables = sorted({mapping.source for mapping in mappings})
+        try:
+            at_source, at_target = ask_both(lambda: read.check(tables), lambda: written.check(mappings), "check before the start")
+            found = [f"At the source: {one}" for one in at_source] + [f"At the target: {one}" for one in at_target]
+            return found or self._mappings.problems(task)
+        except ServiceError as error:
+            return [error.message]
+
+    def _await_end(self, task: Task) -> None:
+        """Wait until the supervisor has ended the task's worker. Raises FDI.3028 where it does not come to that."""
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        found: Task | None = task
+        while found is not None and found.started_once and found.state in RUNNING:
+            if time.monotonic() >= deadline:
+                raise refusal("FDI.3028", "Its worker has not ended yet; try again in a moment.")
+            self._nudge()
+            time.sleep(0.05)
+            found = self._store.task(task.id)
+
+    def _views(self, scope: Scope, tasks: list[Task]) -> list[TaskView]:
+        apps = self._store.app_names(scope)
+        sources = {one.id: one for one in self._store.data_sources(scope)} if tasks else {}
+        return [task_view(task, sources, apps) for task in tasks]
+
+
+def task_view(task: Task, sources: dict[str, DataSource], apps: dict[str, str]) -> TaskView:
+    """A task as it is shown, with the names of its data sources and applications."""
+    source, target = sources.get(task.source_id or ""), sources.get(task.target_id or "")
+    source_app = task.source_app_id or (source.app_id if source else "")
+    target_app = task.target_app_id or (target.app_id if target else "")
+    return TaskView(
+        id=task.id,
+        name=task.name,
+        task_type=task.task_type,
+        description=task.description,
+        tag=task.tag,
+        operations=tuple(one for one in ("INSERT", "UPDATE", "DELETE") if one in task.operations),
+        project_id=task.scope.project_id,
+        instance_id=task.scope.instance_id,
+        source_id=task.source_id,
+        source_name=source.name if source else "",
+        source_app_id=source_app,
+        source_app_name=apps.get(source_app, ""),
+        target_id=task.target_id,
+        target_name=target.name if target else "",
+        target_app_id=target_app,
+        target_app_name=apps.get(target_app, ""),
+        running=is_running(task),
+        state=task.state,
+        execute_status=EXECUTE_STATUS[task.state],
+        error_kind=task.error_kind,
+        message=task.message,
+        hint=policy(task.error_kind).hint if task.error_kind else "",
+        epoch=task.epoch,
+        created_ms=task.created_ms,
+        modified_ms=task.modified_ms,
+    )
+
+
+def _matches(view: TaskView, wanted: TaskFilter) -> bool:
+    exact = (
+        (wanted.task_id, view.id),
+        (wanted.source_id, view.source_id),
+        (wanted.target_id, view.target_id),
+        (wanted.execute_status, view.execute_status),
+        (wanted.source_app_id, view.source_app_id),
+        (wanted.target_app_id, view.target_app_id),
+        (wanted.tag, view.tag),
+        (wanted.task_type.upper() if wanted.task_type else None, view.task_type),
+    )
+    return (
+        all(not asked or asked == found for asked, found in exact)
+        and checks.contains(wanted.name, view.name)
+        and (wanted.running is None or wanted.running == view.running)
+        and (not wanted.data_source_id or wanted.data_source_id in (view.source_id, view.target_id))
+    )
