@@ -115,7 +115,8 @@ def test_just_15_minutes_pass(seconds: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "date", ["", "yesterday", "20260102T030405", "2026-01-02T03:04:05Z", "20261302T030405Z", "00000102T030405Z", "२०२६०१०२T०३०४०५Z", "20260230T030405Z"]
+    "date",
+    ["", "now", "20260102T030405", "2026-01-02T03:04:05Z", "20261302T030405Z", "00000102T030405Z", "२०२६०१०२T०३०४०५Z", "20260230T030405Z"],
 )
 def test_malformed_dates_are_refused(date: str) -> None:
     message = replace(EXAMPLES["A"][0], headers=[("Host", "h"), ("X-Sdk-Date", date)])
@@ -221,8 +222,9 @@ TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyzABC-0123456789", min_size=1, max_size=12)
 
 
-@given(path=st.binary(max_size=30), query=st.binary(max_size=30), body=st.binary(max_size=50), values=st.dictionaries(TOKEN, TEXT, max_size=5))
+@given(st.binary(max_size=30), st.binary(max_size=30), st.binary(max_size=50), st.dictionaries(TOKEN, TEXT, max_size=5))
 def test_whatever_we_sign_verifies(path: bytes, query: bytes, body: bytes, values: dict[str, str]) -> None:
-    lowered = {name.lower(): value for name, value in values.items() if name.lower() not in ("host", "x-sdk-date", "x-sdk-content-sha256")}
+    reserved = ("host", "x-sdk-date", "x-sdk-content-sha256")
+    lowered = {name.lower(): value for name, value in values.items() if name.lower() not in reserved}
     sent, by = signed(Message("POST", path, query, [("Host", "h"), *lowered.items()], body))
     verify(sent, by, SECRET, NOW)

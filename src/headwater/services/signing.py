@@ -27,7 +27,9 @@ SIGNED_HEADERS_MAX = 64
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 EMPTY_HASH = hashlib.sha256(b"").hexdigest()
 
-_AUTHORIZATION = re.compile(r"SDK-HMAC-SHA256 +Access=([^,\s]{1,128}), *SignedHeaders=([!#$%&'*+.^`|~0-9A-Za-z;-]+), *Signature=([0-9a-fA-F]{64})")
+_AUTHORIZATION = re.compile(
+    r"SDK-HMAC-SHA256 +Access=([^,\s]{1,128}), *SignedHeaders=([!#$%&'*+.^`|~0-9A-Za-z;-]+), *Signature=([0-9a-fA-F]{64})"
+)
 _DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _DATE_FORMAT = "%Y%m%dT%H%M%SZ"
 
@@ -105,7 +107,7 @@ def signed_at(message: Message, now: datetime) -> str:
         raise SignatureError("x-sdk-date is not a UTC time of the form YYYYMMDDTHHMMSSZ")
     if abs(now - moment) > SKEW_MAX:
         raise SignatureError(
-            f"x-sdk-date is more than 15 minutes from the server's time {now.astimezone(UTC).strftime(_DATE_FORMAT)}; set the client's clock"
+            f"x-sdk-date is more than 15 minutes from the server's time {now.astimezone(UTC):%Y%m%dT%H%M%SZ}; set the client's clock"
         )
     return stamp
 

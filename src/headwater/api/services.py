@@ -1,0 +1,47 @@
+"""What the API stands on: the services, in one value that the composition root fills."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+from fastapi import Depends, Request
+
+from headwater.ports.store import Scope
+from headwater.services.access import Access
+from headwater.services.data_sources import DataSources
+from headwater.services.mappings import Mappings
+from headwater.services.monitoring import Monitoring
+from headwater.services.tasks import Tasks
+from headwater.services.vitals import Vitals
+
+
+class Resetting(Protocol):
+    """The reset service, as far as the API needs it (see `services/resets.py`)."""
+
+    def reset(self, scope: Scope, task_id: str, date_from_ms: int | None, by: str) -> object:
+        """Take a task back to a moment, or to the beginning (None)."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """All services. `ready` returns what keeps the service from being ready, in words; nothing means ready."""
+
+    access: Access
+    data_sources: DataSources
+    tasks: Tasks
+    mappings: Mappings
+    resets: Resetting
+    monitoring: Monitoring
+    vitals: Vitals
+    ready: Callable[[], Sequence[str]]
+
+
+def services_of(request: Request) -> Services:
+    """The services of the application that a request came to."""
+    services: Services = request.app.state.services
+    return services
+
+
+Using = Annotated[Services, Depends(services_of)]
