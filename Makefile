@@ -1,0 +1,97 @@
+# Everything one does with a clone. `make` alone lists it. Nothing here touches a database server that somebody runs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+RUN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+ARGS ?=
+PYTEST_ARGS ?=
+
+# Debian splits ensurepip off into a package of its own; where it is missing the system's pip fills the environment instead.
+PIP = $$([ -e $(RUN)/pip ] && echo "$(RUN)/python -m pip" || echo "$(PYTHON) -m pip --python $(RUN)/python") --disable-pip-version-check
+SOURCES := pyproject.toml setup.py $(wildcard src/headwater/wire/pgoutput.py)
+
+.PHONY: help setup demo test check bench lock format clean postgresql
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-7s %s\n' "$$name" "$$text"; done
+
+setup: $(VENV)/.dev ## Make .venv with everything that development needs, from the lock file
+
+demo: $(VENV)/.demo ## Watch the main job between two private PostgreSQL servers (ARGS=--once ends by itself)
+	@$(RUN)/headwater demo $(ARGS)
+
+test: setup postgresql check ## Check, then run all tests on real, private servers (PYTEST_ARGS=...)
+	@echo "==> pytest"
+	@$(RUN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.dev ## Lint, types, import contracts
+	@echo "==> ruff";         $(RUN)/ruff check --quiet .
+	@echo "==> ruff format";  $(RUN)/ruff format --quiet --diff .
+	@echo "==> mypy";         $(RUN)/mypy
+	@echo "==> import-linter"; $(RUN)/lint-imports >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
+
+bench: $(VENV)/.dev postgresql ## Measure against the ratios to reach; results go to bench/results
+	@$(RUN)/python -m bench $(ARGS)
+
+format: $(VENV)/.dev ## Format the code and sort the imports
+	@$(RUN)/ruff check --quiet --fix . && $(RUN)/ruff format --quiet .
+
+COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(RUN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --build-deps-for wheel
+
+lock: $(VENV)/.dev ## Resolve the lock files anew: versions and hashes, no addresses (minutes; LOCK_ARGS=--upgrade for newer versions)
+	@$(COMPILE) $(LOCK_ARGS) --extra demo --output-file requirements.txt pyproject.toml
+	@$(COMPILE) $(LOCK_ARGS) --extra demo --extra dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+	@! grep -nE '://|^ *--?(index|extra|find|trusted)|^-[if]' requirements*.txt || { echo "a lock file holds an address"; exit 1; }
+
+clean: ## Remove everything that was made here
+	@rm -rf $(VENV) .cache build .ruff_cache src/headwater.egg-info
+	@find src -name '*.so' -delete
+
+$(RUN)/python:
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or later is needed, and was not found."; exit 1; }
+	@echo "==> $(VENV): a virtual environment of $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); $(PYTHON) -m venv --without-pip $(VENV); }
+
+$(VENV)/.demo: requirements.txt $(SOURCES) | $(RUN)/python
+	@echo "==> $(VENV): packages of requirements.txt (versions and hashes are pinned)"
+	@$(PIP) install --quiet --require-hashes --requirement requirements.txt
+	@$(INSTALL_SELF)
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(SOURCES) | $(RUN)/python
+	@echo "==> $(VENV): packages of requirements-dev.txt (versions and hashes are pinned)"
+	@$(PIP) install --quiet --require-hashes --requirement requirements-dev.txt
+	@$(INSTALL_SELF)
+	@touch $@ $(VENV)/.demo
+
+define INSTALL_SELF
+echo "==> $(VENV): headwater itself, from this directory"; \
+$(PIP) install --quiet --no-deps --no-build-isolation --editable .; \
+ls src/headwater/wire/pgoutput*.so >/dev/null 2>&1 && echo "    with the compiled decoder" \
+	|| echo "    without a compiled decoder (no C compiler or Python headers here): works the same, reads slower"
+endef
+
+# The tests run on the oldest and the newest PostgreSQL at hand. The newest comes with the wheel; Debian's is the older one.
+# Debian's package would start a server of its own on installation: it is told not to before it comes.
+postgresql:
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { $(ADD_POSTGRESQL); } || { \
+		echo "!!! Debian's PostgreSQL is missing and can't be installed here (that takes apt-get, and root or sudo)."; \
+		echo "!!! The tests run on the servers of the wheel only: $$($(RUN)/python -c \
+			'from headwater.clusters import find_postgres as f; print(*(i.name for i in f()))')."; }
+
+define ADD_POSTGRESQL
+command -v apt-get >/dev/null && { [ "$$(id -u)" = 0 ] && as_root="" || { sudo -n true 2>/dev/null && as_root="sudo -n"; }; } && \
+echo "==> installing Debian's package 'postgresql' for the tests: binaries only, no server is started" && \
+$$as_root mkdir -p /etc/postgresql-common && \
+{ [ -e /etc/postgresql-common/createcluster.conf ] || \
+	echo "create_main_cluster = false" | $$as_root tee /etc/postgresql-common/createcluster.conf >/dev/null; } && \
+$$as_root apt-get update -qq && \
+$$as_root env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 apt-get install -qq -y --no-install-recommends postgresql >/dev/null
+endef
