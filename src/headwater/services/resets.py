@@ -112,8 +112,8 @@ class Resets:
             if task is None or stored.outcome != "accepted":
                 return stored
             done = self._carried_out(task, stored)
-            self._store.save_reset(done)
             self._go_on(task)
+            self._store.save_reset(done)
         self._nudge()
         return done
 

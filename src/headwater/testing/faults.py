@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 When = Literal["before", "after"]
-Action = BaseException | Callable[[], None]
+Action = BaseException | Callable[[], object]
 
 
 class Crash(BaseException):
