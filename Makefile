@@ -47,7 +47,7 @@ COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(RUN)/pip-compile --quiet --genera
 
 lock: $(VENV)/.dev ## Resolve the lock files anew: versions and hashes, no addresses (minutes; LOCK_ARGS=--upgrade for newer versions)
 	@$(COMPILE) $(LOCK_ARGS) --extra demo --output-file requirements.txt pyproject.toml
-	@$(COMPILE) $(LOCK_ARGS) --extra demo --extra dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+	@$(COMPILE) $(LOCK_ARGS) --extra demo --extra test --extra dev --output-file requirements-dev.txt pyproject.toml
 	@! grep -nE '://|^ *--?(index|extra|find|trusted)|^-[if]' requirements*.txt || { echo "a lock file holds an address"; exit 1; }
 
 clean: ## Remove everything that was made here

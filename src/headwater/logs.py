@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from typing import Literal
 
 import structlog
+
+from headwater.domain.errors import HeadwaterError
 
 QUIET = ("httpx", "httpcore", "alembic", "uvicorn.error")
 """Libraries whose progress messages say nothing to an operator: only their warnings get through."""
@@ -41,8 +44,21 @@ def _last(shape: Literal["json", "console"]) -> list[structlog.typing.Processor]
     """The steps that make text of an entry."""
     clean = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if shape == "console":
-        return [clean, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
-    return [clean, structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        return [clean, _error, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    return [clean, _error, structlog.processors.JSONRenderer(default=str)]
+
+
+def _error(_logger: object, _method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """An exception as its type and the places it came through. Its text is kept only where we wrote it: a driver's holds row values."""
+    given = entry.pop("exc_info", None)
+    error = given if isinstance(given, BaseException) else given[1] if isinstance(given, tuple) else sys.exc_info()[1] if given else None
+    if error is None:
+        return entry
+    entry["error"] = type(error).__name__
+    if isinstance(error, HeadwaterError):
+        entry["message"] = str(error)
+    entry["trace"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    return entry
 
 
 def _fields(_logger: object, _method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
