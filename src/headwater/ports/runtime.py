@@ -62,11 +62,13 @@ class ApplyReport:
     state: Literal["starting", "waiting", "copying", "catching_up", "following"]
     message: str = ""
     offset: int | None = None
+    kept_offset: int | None = None  # the offset in the target's checkpoint: history from there on is needed
     next_offset: int = 0  # the journal's end when last looked
     exact_from: int = 0
     position: str | None = None
     commit_us: int | None = None  # stamp of the last applied transaction
-    lag_ms: int | None = None
+    pending_us: int | None = None  # stamp of the first captured transaction that is not applied; None where none waits
+    lag_ms: int | None = None  # filled in by the supervisor, which knows the capture too (see domain/lag.py)
     lag_transactions: int = 0
     rows_read: int = 0
     rows_inserted: int = 0

@@ -1,0 +1,148 @@
+"""Apply: keep one task's target tables equal to the history in the journal, from the first copy on, for ever.
+
+    take the task over -> find its place -> copy what is not copied -> follow: collect -> merge -> write -> commit
+
+Collecting and merging run one batch ahead in a thread of their own (see `collect.py`); this thread writes. Rows and checkpoint travel
+in one target transaction (P3) under the run's epoch (P4), at ends of source transactions only (P2). A place in the journal that
+is only passed by (no change for this task in it) is committed now and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from headwater.domain.errors import OutOfWindow
+from headwater.domain.mapping import TableMapping
+from headwater.engine.ahead import Ahead
+from headwater.engine.collect import Batch, Collector, Idle, Prepared, follow, prepared, source_tables
+from headwater.engine.control import Clock, Control
+from headwater.engine.snapshot import CopyJob, copy
+from headwater.engine.tally import Tally
+from headwater.ports.journal import JournalReader
+from headwater.ports.source import Source
+from headwater.ports.target import Checkpoint, Target, TargetRun
+
+IDLE_WAIT_S = 1.0
+"""How long one wait for the journal lasts: a stop is seen within it."""
+
+PASS_S = 10.0
+"""How often a place that was only passed by is committed."""
+
+
+@dataclass(frozen=True)
+class ApplyJob:
+    """What one apply works on. `open_reader` opens the journal; each thread opens its own."""
+
+    task_id: str
+    epoch: int
+    mappings: Sequence[TableMapping]
+    source: Source
+    target: Target
+    open_reader: Callable[[], JournalReader]
+    copy_streams: int = 2
+    ahead: int = 1  # batches prepared ahead in a thread; 0 does everything in this thread, one step after the other
+
+
+def apply(job: ApplyJob, control: Control, clock: Clock) -> None:
+    """Run until asked to stop; what is written is committed then.
+
+    Raises:
+        Fenced: a newer epoch holds the task.
+        HeadwaterError: source, target or journal failed; the kind says what follows. The place is kept in the target.
+    """
+    tally = Tally(job.mappings, control, clock)
+    tally.say("starting")
+    job.target.raise_epoch(job.task_id, job.epoch)
+    with closing(job.target.open(job.task_id, job.epoch)) as run, closing(job.open_reader()) as reader:
+        place = joined(run.checkpoint(), reader)
+        place = copy(CopyJob(job.source, run, reader, job.mappings, job.copy_streams), place, control, tally, clock)
+        if place.offset is not None and not control.stopping:
+            Follower(job, run, reader, place, tally, clock).follow(control)
+
+
+def joined(place: Checkpoint, reader: JournalReader) -> Checkpoint:
+    """The place, once it is certain that it is one of this journal.
+
+    Raises:
+        OutOfWindow: the journal was begun anew since.
+    """
+    if place.offset is not None and place.journal_id != reader.end().journal_id:
+        raise OutOfWindow(
+            f"The target stands at offset {place.offset} of a journal that is not there any more; the present one was begun later.",
+            kind="history_broken",
+        )
+    return place
+
+
+class Follower:
+    """Writes prepared batches. `place` is what the target has committed, `passed` how far reading has come without a change since."""
+
+    def __init__(self, job: ApplyJob, run: TargetRun, reader: JournalReader, place: Checkpoint, tally: Tally, clock: Clock) -> None:
+        self._job, self._run, self._reader, self._tally, self._clock = job, run, reader, tally, clock
+        self._place = self._passed = place
+        self._writing = False
+        self._commit_at = clock.monotonic() + PASS_S
+
+    def follow(self, control: Control) -> None:
+        """Until asked to stop."""
+        with closing(self._job.open_reader()) as reader:
+            batches = self._batches(reader, control)
+            if self._job.ahead:
+                with Ahead(batches, self._job.ahead) as made_ahead:
+                    self._take(made_ahead)
+            else:
+                self._take(batches)
+        self._drain()
+
+    def _drain(self) -> None:
+        """Leave the target with everything committed that was complete; a transaction that was not is given up."""
+        if self._writing:
+            self._run.rollback()
+            self._writing = False
+        if self._passed != self._place:
+            self._commit(self._passed)
+
+    def _batches(self, reader: JournalReader, control: Control) -> Iterator[Prepared | Idle]:
+        assert self._place.offset is not None
+        states = self._run.table_states()
+        followed = follow(self._job.mappings, lambda mapping_id: states[mapping_id].since)
+        collector = Collector(reader, source_tables(followed), self._place.offset, self._place.exact_from)
+        return prepared(collector, followed, lambda: control.stopping, IDLE_WAIT_S)
+
+    def _take(self, batches: Ahead[Prepared | Idle] | Iterator[Prepared | Idle]) -> None:
+        self._report()
+        for item in batches:
+            if isinstance(item, Prepared):
+                self._write(item)
+            if not self._writing and self._passed != self._place and self._clock.monotonic() >= self._commit_at:
+                self._commit(self._passed)
+            self._report()
+
+    def _write(self, item: Prepared) -> None:
+        """Write one batch; commit where it ends between transactions and something was written."""
+        batch = item.batch
+        if item.merged:
+            self._tally.writing(batch)
+            self._tally.wrote(batch, self._run.write(item.merged))
+            self._writing = True
+        if batch.whole:
+            self._passed = self._after(batch)
+            if self._writing:
+                self._commit(self._passed)
+
+    def _after(self, batch: Batch) -> Checkpoint:
+        return replace(self._place, offset=batch.next_offset, position=batch.position, commit_us=batch.last_us)
+
+    def _commit(self, place: Checkpoint) -> None:
+        self._run.commit(place)
+        self._place, self._writing = place, False
+        self._commit_at = self._clock.monotonic() + PASS_S
+
+    def _report(self) -> None:
+        end, offset = self._reader.end(), self._passed.offset
+        assert offset is not None
+        pending = self._reader.stamp(offset) if end.next_offset > offset else None
+        self._tally.reached(self._passed, self._place.offset, end.next_offset, pending)
+

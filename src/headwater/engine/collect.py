@@ -1,0 +1,194 @@
+"""From the journal's frames to batches of the size that the target likes, merged by key: the reading half of apply.
+
+A batch takes whatever is there, up to its limits, and waits for nothing: with a backlog batches are large and merge well, without
+one they are as small as the last transaction, so that it becomes visible at once. A transaction larger than the limits spans
+several batches, of which only the last one is `whole`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow.compute as pc
+
+from headwater.domain.changes import ChangeBatch
+from headwater.domain.errors import JournalError
+from headwater.domain.mapping import TableMapping
+from headwater.domain.merge import MergedTable, merge
+from headwater.domain.tables import TableName
+from headwater.ports.journal import JournalReader, Placed
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a batch is full, in changes and in bytes of Arrow data (P9). It may pass them by one frame."""
+
+    rows: int
+    bytes: int
+
+
+EXACT = Limits(150_000, 32 << 20)
+"""Batches that bring each change once: large enough for bulk statements, small enough to be two in memory."""
+
+EVERYTHING = frozenset({"INSERT", "UPDATE", "DELETE"})
+
+REPLAY = Limits(1_000_000, 64 << 20)
+"""Batches of a replay: the larger, the more versions of a row are merged into one."""
+
+
+@dataclass(frozen=True)
+class Followed:
+    """One mapping that is followed: changes before offset `since` are in its copy. `sole` where within its task it alone writes its target
+    table, and everything that the source does, so that outside a replay an insert can't meet a row."""
+
+    mapping: TableMapping
+    since: int = 0
+    sole: bool = True
+
+
+@dataclass
+class Batch:
+    """A stretch of history, `first_offset` to `next_offset`. `whole` where it ends between transactions.
+
+    Stamps and position are those of its transactions: `first_us` of the first, `last_us` and `position` of the last one."""
+
+    first_offset: int
+    next_offset: int
+    exact: bool
+    whole: bool = True
+    rows: int = 0
+    bytes: int = 0
+    transactions: int = 0
+    first_us: int = 0
+    last_us: int = 0
+    position: str = ""
+    changes: list[tuple[int, ChangeBatch]] = field(default_factory=list)
+
+    def add(self, placed: Placed) -> None:
+        """Take a frame in."""
+        stamps = placed.frame.transactions
+        if not self.transactions and not self.changes:
+            self.first_us = int(stamps.column("commit_us")[0].as_py())
+        self.last_us = int(stamps.column("commit_us")[-1].as_py())
+        self.position = str(stamps.column("position")[-1].as_py())
+        self.next_offset, self.whole = placed.next_offset, placed.frame.last
+        self.transactions += stamps.num_rows if placed.frame.last else 0
+        for batch in placed.frame.batches:
+            self.changes.append((placed.first_offset, batch))
+            self.rows += batch.data.num_rows
+            self.bytes += batch.data.nbytes
+
+    def full(self, limits: Limits) -> bool:
+        """True where it has reached a limit."""
+        return self.rows >= limits.rows or self.bytes >= limits.bytes
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch as the target writes it. `merged` may be empty: transactions without changes for this task move the place alone."""
+
+    batch: Batch
+    merged: Sequence[MergedTable]
+
+
+@dataclass(frozen=True)
+class Idle:
+    """The journal has nothing more."""
+
+
+class Collector:
+    """Reads batches from `offset` on. Batches that begin before `exact_from` are not exact and none of them reaches beyond the
+    frame in which that offset lies."""
+
+    def __init__(self, reader: JournalReader, tables: frozenset[str], offset: int, exact_from: int) -> None:
+        self._reader, self._tables, self._exact_from = reader, tables, exact_from
+        self._offset = offset
+        self._frames: Iterator[Placed] = iter(())
+        self._held: Placed | None = None
+        self._inside = False
+
+    def take(self) -> Batch | None:
+        """The next batch; None where the journal has nothing more."""
+        batch: Batch | None = None
+        while (placed := self._next()) is not None:
+            exact = placed.first_offset >= self._exact_from
+            if batch is None:
+                batch = Batch(placed.first_offset, placed.first_offset, exact)
+            elif exact != batch.exact and not self._inside:
+                self._held = placed
+                break
+            batch.add(placed)
+            self._offset, self._inside = placed.next_offset, not placed.frame.last
+            if batch.full(EXACT if batch.exact else REPLAY):
+                break
+        return batch
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep until the journal has more; True where it has."""
+        return self._reader.wait(self._offset, timeout_s)
+
+    def _next(self) -> Placed | None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            return held
+        placed = next(self._frames, None)
+        if placed is None and self._inside:
+            raise JournalError(f"The journal ends within the transaction at offset {self._offset}, which it had announced as complete.")
+        if placed is None and self._reader.end().next_offset > self._offset:
+            self._frames = self._reader.read(self._offset, self._tables)
+            placed = next(self._frames, None)
+        return placed
+
+
+def source_tables(followed: Sequence[Followed]) -> frozenset[str]:
+    """Names of the source tables, as the journal wants them."""
+    return frozenset(str(f.mapping.source) for f in followed)
+
+
+def prepare(batch: Batch, followed: Sequence[Followed]) -> Prepared:
+    """Merge a batch for each mapping.
+
+    Raises:
+        SchemaMismatch: a mapping no longer fits the table as the log describes it.
+    """
+    merged = []
+    for f in followed:
+        changes = [c for first, change in batch.changes for c in _since(change, first, f)]
+        if changes:
+            merged.append(merge(f.mapping, changes, exact=batch.exact and f.sole))
+    batch.changes.clear()
+    return Prepared(batch, [m for m in merged if m.steps])
+
+
+def prepared(collector: Collector, followed: Sequence[Followed], stopping: Callable[[], bool], wait_s: float) -> Iterator[Prepared | Idle]:
+    """Batches for as long as nobody asks to stop; `Idle` each time when there is nothing more, before it waits for up to `wait_s`.
+
+    It may end within a large transaction: that one is given up then and begun again by the next run."""
+    while not stopping():
+        batch = collector.take()
+        if batch is None:
+            yield Idle()
+            collector.wait(wait_s)
+        else:
+            yield prepare(batch, followed)
+
+
+def _since(change: ChangeBatch, first_offset: int, followed: Followed) -> Iterator[ChangeBatch]:
+    """The part of a change batch that this mapping has to see: its table's, from `since` on."""
+    if change.schema.table != followed.mapping.source:
+        return
+    skipped = followed.since - first_offset
+    if skipped > 0:
+        before = pc.sum(pc.less(change.data.column(1), skipped)).as_py() or 0
+        change = ChangeBatch(change.schema, change.data.slice(before))
+    if change.data.num_rows:
+        yield change
+
+
+def follow(mappings: Sequence[TableMapping], since: Callable[[str], int]) -> list[Followed]:
+    """The mappings with what is to be known for following them."""
+    targets: dict[TableName, int] = {}
+    for mapping in mappings:
+        targets[mapping.target] = targets.get(mapping.target, 0) + 1
+    return [Followed(m, since(m.mapping_id), targets[m.target] == 1 and m.operations >= EVERYTHING) for m in mappings]

@@ -1,0 +1,49 @@
+"""What travels between a worker process and its runtime: one JSON object per line, in both directions.
+
+To the worker: first the order (`{"kind", "id", "payload"}`), then commands. From it: `{"report": ...}` when something has changed,
+`{"alive": true}` from time to time, and last of all `{"exit": {"kind", "message"}}`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from headwater.ports.runtime import ApplyReport, CaptureReport, Exit, TableReport, WorkerSpec
+
+MESSAGE_MAX = 1000
+"""Error texts are cut to this many characters (P9)."""
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """One line."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def order_line(spec: WorkerSpec) -> bytes:
+    """The first line to a worker."""
+    return encode({"kind": spec.kind, "id": spec.id, "payload": spec.payload})
+
+
+def read_order(line: bytes) -> WorkerSpec:
+    """Read `order_line`."""
+    return WorkerSpec(**json.loads(line))
+
+
+def report_line(report: CaptureReport | ApplyReport) -> bytes:
+    """A report."""
+    return encode({"report": {"of": "apply" if isinstance(report, ApplyReport) else "capture", **asdict(report)}})
+
+
+def read_report(message: dict[str, Any]) -> CaptureReport | ApplyReport:
+    """Read the object below `report`."""
+    fields = dict(message)
+    if fields.pop("of") == "capture":
+        return CaptureReport(**fields)
+    return ApplyReport(**{**fields, "tables": tuple(TableReport(**t) for t in fields["tables"])})
+
+
+def exit_line(ended: Exit) -> bytes:
+    """The last line."""
+    return encode({"exit": {"kind": ended.kind, "message": ended.message[:MESSAGE_MAX]}})

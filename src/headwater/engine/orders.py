@@ -1,0 +1,99 @@
+"""What a worker is given when it starts, as plain JSON: the supervisor writes it, the worker's composition root reads it.
+
+A worker opens no metadata store, so everything is in it, credentials included: a payload is never logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from headwater.domain.mapping import ColumnPair, TableMapping
+from headwater.domain.tables import TableName
+from headwater.ports.journal import Retention
+from headwater.ports.store import DataSource
+
+Payload = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A data source as far as a worker needs it."""
+
+    id: str
+    type: str
+    content: dict[str, Any] = field(repr=False)
+    secrets: dict[str, str] = field(repr=False)
+
+    @classmethod
+    def of(cls, data_source: DataSource) -> Connection:
+        """From the store's record."""
+        return cls(data_source.id, data_source.type, data_source.content, data_source.secrets)
+
+
+@dataclass(frozen=True)
+class CaptureOrder:
+    """One capture. `history` is the data source's: the consents to begin a new history that were given so far."""
+
+    source: Connection
+    journal_dir: str
+    tables: tuple[TableName, ...]
+    retention: Retention
+    history: int = 0
+
+    def payload(self) -> Payload:
+        """As JSON."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, payload: Payload) -> CaptureOrder:
+        """From `payload`."""
+        tables = tuple(TableName(**t) for t in payload["tables"])
+        return cls(
+            Connection(**payload["source"]), payload["journal_dir"], tables, Retention(**payload["retention"]), payload["history"]
+        )
+
+
+@dataclass(frozen=True)
+class ApplyOrder:
+    """One apply, but for its epoch, which each launch takes anew."""
+
+    task_id: str
+    source: Connection
+    target: Connection
+    journal_dir: str
+    mappings: tuple[TableMapping, ...]
+    copy_streams: int = 2
+
+    def payload(self) -> Payload:
+        """As JSON."""
+        return {
+            **asdict(self),
+            "mappings": [{**asdict(m), "operations": sorted(m.operations)} for m in self.mappings],
+        }
+
+    @classmethod
+    def read(cls, payload: Payload) -> ApplyOrder:
+        """From `payload`."""
+        return cls(
+            payload["task_id"],
+            Connection(**payload["source"]),
+            Connection(**payload["target"]),
+            payload["journal_dir"],
+            _mappings(payload["mappings"]),
+            payload["copy_streams"],
+        )
+
+
+def _mappings(items: Sequence[Payload]) -> tuple[TableMapping, ...]:
+    return tuple(
+        TableMapping(
+            item["mapping_id"],
+            TableName(**item["source"]),
+            TableName(**item["target"]),
+            tuple(ColumnPair(**pair) for pair in item["columns"]),
+            frozenset(item["operations"]),
+        )
+        for item in items
+    )

@@ -1,0 +1,278 @@
+"""The first copy: what is in the source's tables now, joined to the log without a gap, resumable chunk by chunk.
+
+    published? -> P0 = the journal's end -> settle -> snapshot -> chunks ... -> wait for the journal to pass the snapshot
+    -> exact_from = the journal's end -> copied
+
+Everything that the snapshot does not have comes after P0 in the journal; what it has and comes after P0 is applied once more, by key.
+Why this is exact, and what else was considered: `docs/decisions/0001-hand-over.md`.
+
+Each step is on disk at the target before the next one begins, so that a crash anywhere resumes: P0 before the first chunk, each chunk with
+its mark, `exact_from` before the mappings are marked as copied. A snapshot that is lost is replaced by a new one: chunks that
+are done stay, P0 stays, `exact_from` grows.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from headwater.domain.errors import OutOfWindow
+from headwater.domain.mapping import TableMapping
+from headwater.engine.control import Clock, Control
+from headwater.engine.tally import Tally
+from headwater.ports.journal import JournalReader
+from headwater.ports.source import Chunk, Snapshot, Source
+from headwater.ports.target import Checkpoint, CopyState, TableState, TargetRun
+
+CHUNK_ROWS = 200_000
+"""Rows per chunk, about: what a crash costs at most per stream, and the size of one target transaction."""
+
+POLL_S = 0.1
+"""How often capture's progress is looked at while waiting for it."""
+
+SETTLE_S = 1.0
+"""How long one wait for the source's open transactions lasts: a stop is seen within it."""
+
+PROGRESS_S = 0.5
+"""How often progress is reported while copying."""
+
+
+@dataclass(frozen=True)
+class CopyJob:
+    """What one copy works on."""
+
+    source: Source
+    run: TargetRun
+    reader: JournalReader
+    mappings: Sequence[TableMapping]
+    streams: int = 2
+
+
+class Stopped(Exception):
+    """The worker was asked to stop; what is not on disk yet is done again by the next run."""
+
+
+def copy(job: CopyJob, place: Checkpoint, control: Control, tally: Tally, clock: Clock) -> Checkpoint:
+    """Copy the mappings that are not copied and return the place from which to follow; without any, that is `place` at once.
+
+    Asked to stop, it returns early with `place` as it came; the caller must look at `control.stopping`.
+
+    Raises:
+        OutOfWindow: the history that a half-done copy needs is gone.
+        HeadwaterError: source, target or journal failed; a later call resumes.
+    """
+    copier = Copier(job, control, tally, clock)
+    try:
+        return copier.copy(place)
+    except Stopped:
+        return place
+
+
+class Copier:
+    """The steps of one copy."""
+
+    def __init__(self, job: CopyJob, control: Control, tally: Tally, clock: Clock) -> None:
+        self._job, self._control, self._tally, self._clock = job, control, tally, clock
+
+    def copy(self, place: Checkpoint) -> Checkpoint:
+        """See the module's docstring; one line per step."""
+        self._tally.placed(place)
+        pending = self._pending(place)
+        if not pending:
+            return place
+        self._until_published(pending)
+        place, states = self._begin(place, pending)
+        self._until_settled()
+        with closing(self._job.source.snapshot()) as snapshot:
+            states = self._plan(snapshot, pending, states)
+            self._copy_chunks(snapshot, pending, states)
+            position = snapshot.position
+        self._until_captured(position)
+        return self._finish(place, pending)
+
+    def _pending(self, place: Checkpoint) -> list[TableMapping]:
+        states = self._job.run.table_states()
+        for mapping in self._job.mappings:
+            if mapping.mapping_id in states:
+                self._tally.table(states[mapping.mapping_id])
+        if place.offset is None:
+            return list(self._job.mappings)
+        done = {m for m, state in states.items() if state.state is CopyState.COPIED}
+        return [m for m in self._job.mappings if m.mapping_id not in done]
+
+    def _until_published(self, pending: Sequence[TableMapping]) -> None:
+        tables = sorted({m.source for m in pending})
+        if not self._job.source.published(tables):
+            self._tally.say("waiting", "Waiting for the capture to follow the tables that are to be copied.")
+            while not self._job.source.published(tables):
+                self._pause()
+
+    def _begin(self, place: Checkpoint, pending: Sequence[TableMapping]) -> tuple[Checkpoint, dict[str, TableState]]:
+        """Put the beginning on disk: the task's place, and for each mapping that is new the offset from which it is followed."""
+        end = self._job.reader.end()
+        known = {} if place.offset is None else self._job.run.table_states()
+        for mapping in pending:
+            state = known.get(mapping.mapping_id)
+            if state is not None and state.state is CopyState.COPYING:
+                self._check_joined(state)
+        if place.offset is None:
+            place = replace(place, journal_id=end.journal_id, offset=end.next_offset, exact_from=end.next_offset, position=end.position)
+            self._forget(pending, self._job.run.table_states(), end.next_offset)
+            self._job.run.commit(place)
+            self._tally.placed(place)
+        new = {m.mapping_id: TableState(m.mapping_id, since=end.next_offset) for m in pending}
+        return place, {**new, **{i: s for i, s in known.items() if i in new and s.state is CopyState.COPYING}}
+
+    def _forget(self, pending: Sequence[TableMapping], states: dict[str, TableState], since: int) -> None:
+        """A task without a place copies everything anew, whatever the target still says about copies."""
+        for mapping in pending:
+            if mapping.mapping_id in states:
+                self._job.run.save_table_state(TableState(mapping.mapping_id, since=since))
+
+    def _check_joined(self, state: TableState) -> None:
+        first = self._job.reader.window().first_offset
+        if state.since < first:
+            raise OutOfWindow(
+                f"A half-done copy needs the history from offset {state.since} on, but it begins at {first} now.", kind="history_broken"
+            )
+
+    def _until_settled(self) -> None:
+        """Transactions that began before the tables were published may have changes that no log has; the snapshot must see them."""
+        while not self._job.source.settle(SETTLE_S):
+            self._tally.say("waiting", "Waiting for transactions that are open at the source and began before its tables were followed.")
+            self._check_stop()
+
+    def _plan(
+        self, snapshot: Snapshot, pending: Sequence[TableMapping], states: dict[str, TableState]
+    ) -> dict[str, TableState]:
+        """Cut the tables that have no chunks yet, and put the plan on disk."""
+        writers = Counter(m.target for m in self._job.mappings)
+        planned = {}
+        for mapping in pending:
+            self._check_stop()
+            state = states[mapping.mapping_id]
+            if state.state is not CopyState.COPYING:
+                key = [pair.source for pair in mapping.key]
+                chunks = tuple(snapshot.chunks(mapping.source, key, CHUNK_ROWS))
+                fresh = writers[mapping.target] == 1 and self._job.run.is_empty(mapping.target)
+                state = replace(state, state=CopyState.COPYING, fresh=fresh, chunks=chunks)
+                self._job.run.save_table_state(state)
+            self._tally.table(state, snapshot.rows_estimate(mapping.source))
+            planned[mapping.mapping_id] = state
+        return planned
+
+    def _copy_chunks(self, snapshot: Snapshot, pending: Sequence[TableMapping], states: dict[str, TableState]) -> None:
+        self._tally.say("copying")
+        writers = Counter(m.target for m in self._job.mappings)
+        pieces = [
+            Piece(m, states[m.mapping_id], chunk, "DELETE" in m.operations and writers[m.target] == 1)
+            for m in pending
+            for chunk in states[m.mapping_id].chunks
+            if chunk.number not in states[m.mapping_id].chunks_done
+        ]
+        Streams(self._job.run, snapshot, pieces, self._control, self._tally, self._clock).run(self._job.streams)
+
+    def _until_captured(self, position: str) -> None:
+        """The journal has everything that the snapshot has."""
+        self._tally.say("waiting", "Copied; waiting for the capture to pass the moment of the copy.")
+        while not self._reached(position):
+            self._pause()
+
+    def _reached(self, position: str) -> bool:
+        now = self._job.reader.end().position
+        return now is not None and self._job.source.reached(now, position)
+
+    def _finish(self, place: Checkpoint, pending: Sequence[TableMapping]) -> Checkpoint:
+        place = replace(place, exact_from=max(place.exact_from, self._job.reader.end().next_offset))
+        self._job.run.commit(place)
+        states = self._job.run.table_states()
+        for mapping in pending:
+            state = replace(states[mapping.mapping_id], state=CopyState.COPIED, chunks=(), chunks_done=frozenset())
+            self._job.run.save_table_state(state)
+            self._tally.table(state)
+        self._tally.placed(place)
+        return place
+
+    def _pause(self) -> None:
+        self._control.pause(POLL_S)
+        self._check_stop()
+
+    def _check_stop(self) -> None:
+        if self._control.stopping:
+            raise Stopped
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One chunk to be copied. `remove` where rows that the source does not have are to go."""
+
+    mapping: TableMapping
+    state: TableState
+    chunk: Chunk
+    remove: bool
+
+
+class Streams:
+    """Copies pieces over several connections at the same time, in order; the first error ends all."""
+
+    def __init__(
+        self, run: TargetRun, snapshot: Snapshot, pieces: Sequence[Piece], control: Control, tally: Tally, clock: Clock
+    ) -> None:
+        self._run, self._snapshot, self._control, self._tally, self._clock = run, snapshot, control, tally, clock
+        self._pieces = iter(pieces)
+        self._lock = threading.Lock()
+        self._errors: list[BaseException] = []
+        self._rows = {piece.mapping.mapping_id: piece.state.rows_done for piece in pieces}
+        self._at_start = sum(self._rows.values())
+
+    def run(self, streams: int) -> None:
+        """Copy all; returns when every chunk is in the target for good."""
+        threads = [threading.Thread(target=self._stream, name=f"copy-{n}", daemon=True) for n in range(streams)]
+        for thread in threads:
+            thread.start()
+        before, since = dict(self._rows), self._clock.monotonic()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(PROGRESS_S)
+                now = self._clock.monotonic()
+                if thread.is_alive() and now - since >= PROGRESS_S:
+                    before, since = self._report(before, now - since), now
+        self._report(dict(self._rows), 1.0)
+        if self._errors:
+            raise self._errors[0]
+
+    def _stream(self) -> None:
+        try:
+            while (piece := self._next()) is not None:
+                rows = self._count(piece)
+                self._run.copy_chunk(piece.mapping, piece.chunk, rows, piece.state.fresh, piece.remove)
+        except BaseException as error:  # noqa: BLE001 - not swallowed: `run` raises the first one
+            self._errors.append(error)
+
+    def _next(self) -> Piece | None:
+        with self._lock:
+            if self._errors:
+                return None
+            if self._control.stopping:
+                raise Stopped
+            return next(self._pieces, None)
+
+    def _count(self, piece: Piece) -> Iterator[bytes]:
+        """The chunk's rows, counted on the way; they end with an error where the worker has to stop, so that the chunk is rolled back."""
+        mapping = piece.mapping
+        columns, key = [pair.source for pair in mapping.columns], [pair.source for pair in mapping.key]
+        for block in self._snapshot.read(mapping.source, columns, key, piece.chunk):
+            if self._control.stopping or self._errors:
+                raise Stopped
+            with self._lock:
+                self._rows[mapping.mapping_id] += block.count(b"\n")
+            yield block
+
+    def _report(self, before: dict[str, int], spent_s: float) -> dict[str, int]:
+        rows = dict(self._rows)
+        rates = {m: (rows[m] - before[m]) / spent_s for m in rows}
+        self._tally.copying(rows, rates, sum(rows.values()) - self._at_start)
+        return rows

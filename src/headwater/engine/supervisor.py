@@ -1,0 +1,349 @@
+"""The supervisor makes wishes true: it compares what should run with what runs, stops what is redundant, starts what is missing.
+
+    roll resets forward -> read the wishes -> hear the workers -> captures -> applies -> record states -> tidy up
+
+All of it happens in `step`, which tests call one at a time; the loop around it only waits. The supervisor decides nothing by itself:
+what should run is `wishes.py`, what follows from a failure `domain/failures.py`, what a state is called `domain/lifecycle.py`.
+
+A capture that failed for good (its log is lost, say) leaves the journal complete up to a place. Its tasks go on until they have applied
+that, and fail then with the capture's reason. It is tried again when its order changes (a consent to begin a new
+history is such a change), or when a task of its source is started anew.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from headwater.domain.failures import policy
+from headwater.domain.lag import Progress, lag_ms, lag_transactions
+from headwater.domain.lifecycle import RUNNING, Fact, Recorded, running_state
+from headwater.engine.control import Clock
+from headwater.engine.orders import CaptureOrder
+from headwater.engine.post import Post
+from headwater.engine.records import Records
+from headwater.engine.tidy import Tidy
+from headwater.engine.wishes import Terms, Wishes, read_wishes, runs
+from headwater.ports.runtime import ApplyReport, CaptureReport, Runtime
+from headwater.ports.store import Store, Task
+
+INTERVAL_S = 1.0
+"""How often the loop takes a step when nothing wakes it."""
+
+BREATH_S = 0.05
+"""The shortest pause between two steps, however often something wakes it."""
+
+STARTING_MAX = 4
+"""Applies that may be starting at the same time: hundreds of tasks of one target that comes back must not take the machine down."""
+
+AS_OF_S = 2.0
+"""A report younger than this is taken as it was when it came; an older one is held against the present."""
+
+log = structlog.get_logger("headwater.supervisor")
+
+
+class Supervisor:
+    """One per service. `step` and `close` belong to one thread at a time; reports, `nudge` and `running` to any.
+
+    `complete_resets` rolls accepted resets forward and returns the tasks whose resets still wait: those must not be started.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        runtime: Runtime,
+        terms: Terms,
+        tidy: Tidy,
+        complete_resets: Callable[[], frozenset[str]],
+        clock: Clock,
+    ) -> None:
+        self._store, self._runtime, self._terms, self._tidy = store, runtime, terms, tidy
+        self._complete_resets, self._clock = complete_resets, clock
+        self._records = Records(store, clock)
+        self._captures: dict[str, Post] = {}
+        self._applies: dict[str, Post] = {}
+        self._doomed: dict[str, frozenset[str]] = {}  # by source whose capture failed for good: the tasks that fail with it
+        self._told: dict[str, int | None] = {}
+        self._caught_up_us: dict[str, int] = {}
+        self._wake = threading.Event()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    # -- the loop
+
+    def start(self) -> None:
+        """Run the loop in a thread of its own. Workers are its children and die with it."""
+        self._records.adopt()
+        self._thread = threading.Thread(target=self._loop, name="supervisor", daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """True while the loop runs."""
+        return self._thread is not None and self._thread.is_alive() and not self._closing
+
+    def nudge(self) -> None:
+        """Something has changed: take a step soon."""
+        self._wake.set()
+
+    def close(self, drain_s: float) -> None:
+        """Drain the workers to a commit, for at most `drain_s`, then end them. Wishes stay: the next start goes on. Idempotent."""
+        self._closing = True
+        self.nudge()
+        if self._thread is not None:
+            self._drain_s = drain_s
+            self._thread.join()
+        else:
+            self._drain(drain_s)
+
+    _drain_s = 0.0
+
+    def _loop(self) -> None:
+        while not self._closing:
+            try:
+                self.step(self._clock.monotonic())
+            except Exception as error:
+                log.exception("step_failed", error=type(error).__name__)
+            self._wake.wait(INTERVAL_S)
+            self._wake.clear()
+            if not self._closing:
+                threading.Event().wait(BREATH_S)
+        self._drain(self._drain_s)
+
+    def _drain(self, drain_s: float) -> None:
+        deadline = self._clock.monotonic() + drain_s
+        posts = [*self._applies.values(), *self._captures.values()]
+        while any(post.busy for post in posts):
+            now = self._clock.monotonic()
+            for post in posts:
+                post.stop(now, at_once=now >= deadline)
+                self._hear(post, now)
+            self._wake.wait(BREATH_S)
+            self._wake.clear()
+        self._runtime.close()
+        self._tidy.close()
+
+    # -- one step
+
+    def step(self, now: float) -> None:
+        """Take one step; `now` in monotonic seconds. Never waits for a database other than the metadata store's, nor for a worker."""
+        held = self._complete_resets()
+        wishes = read_wishes(self._store, self._terms)
+        for post in [*self._captures.values(), *self._applies.values()]:
+            self._hear(post, now)
+        self._reconcile_captures(wishes, now)
+        self._reconcile_applies(wishes, held, now)
+        self._note_caught_up()
+        self._tell_needed(wishes)
+        self._record_states(wishes)
+        self._tidy.step(wishes, {source for source, post in self._captures.items() if post.busy}, now)
+        self._forget(wishes)
+
+    def _hear(self, post: Post, now: float) -> None:
+        ended = post.hear(now)
+        if post.kind == "apply" and isinstance(post.last_report, ApplyReport):
+            self._records.counters(post.id, post.last_report, now)
+        if ended is None:
+            return
+        level = log.info if ended.asked or ended.decision.action == "replace" else log.warning
+        level("worker_ended", worker=post.kind, id=post.id, kind=ended.exit.kind, message=ended.exit.message, action=ended.decision.action)
+        if post.kind == "apply":
+            self._records.ended(post.id, ended.exit)
+        if ended.asked or ended.decision.action != "stop":
+            return
+        if post.kind == "apply":
+            self._store.record_state(post.id, "failed", ended.exit.kind, ended.exit.message)
+        else:
+            wished = frozenset(t.id for t in self._store.tasks() if t.source_id == post.id and runs(t))
+            self._doomed[post.id] = wished
+
+    def _reconcile_captures(self, wishes: Wishes, now: float) -> None:
+        for source_id, order in wishes.captures.items():
+            post = self._captures.setdefault(source_id, Post("capture", source_id, self._runtime))
+            if post.order != order and post.busy:
+                post.stop(now)
+            elif self._capture_is_due(post, order, wishes) and post.may_start(now) and not self._tidy.releasing(source_id):
+                self._store.set_published(source_id, True)
+                self._told.pop(source_id, None)
+                post.start(order, order.payload(), 0, now)
+                log.info("worker_started", worker="capture", id=source_id, tables=len(order.tables))
+        for source_id, post in self._captures.items():
+            if source_id not in wishes.captures:
+                post.stop(now)
+
+    def _capture_is_due(self, post: Post, order: CaptureOrder, wishes: Wishes) -> bool:
+        """Whether it should run; one that failed for good only when its order has changed or a task was started since."""
+        doomed = self._doomed.get(post.id)
+        if post.order is not None and post.order != order:
+            post.forgive()
+        elif doomed is not None and not any(t.source_id == post.id and runs(t) and t.id not in doomed for t in wishes.tasks.values()):
+            return False
+        if doomed is not None and not post.busy:
+            del self._doomed[post.id]
+            post.forgive()
+        return True
+
+    def _reconcile_applies(self, wishes: Wishes, held: frozenset[str], now: float) -> None:
+        starting = sum(post.silent for post in self._applies.values())
+        for task_id, order in wishes.applies.items():
+            post = self._applies.setdefault(task_id, Post("apply", task_id, self._runtime))
+            task = wishes.tasks[task_id]
+            if post.busy and post.epoch != task.epoch:
+                post.stop(now, at_once=True)  # a reset has fenced it: it can't commit any more
+            elif post.busy and (post.order != order or self._fails_with_capture(task, post)):
+                post.stop(now)
+            elif task_id not in held and starting < STARTING_MAX and post.may_start(now) and self._capture_has_begun(order.source.id):
+                if post.order != order:
+                    post.forgive()
+                starting += self._start_apply(post, task, wishes, now)
+        for task_id, post in self._applies.items():
+            if task_id not in wishes.applies:
+                post.stop(now)
+
+    def _start_apply(self, post: Post, task: Task, wishes: Wishes, now: float) -> bool:
+        """Take a fresh epoch, and then make sure that no reset has come in between: its epoch must not be passed (P6)."""
+        epoch = self._store.next_epoch(task.id)
+        if self._store.resets(task.id, "accepted"):
+            return False
+        order = wishes.applies[task.id]
+        post.start(order, {"order": order.payload(), "epoch": epoch}, epoch, now)
+        self._records.began(task.id, epoch)
+        log.info("worker_started", worker="apply", id=task.id, epoch=epoch, tables=len(order.mappings))
+        return True
+
+    def _capture_has_begun(self, source_id: str) -> bool:
+        """Whether the journal of a source can be read: its capture has begun under its present order, or has at least tried."""
+        post = self._captures.get(source_id)
+        if post is None:
+            return False
+        return post.failing is not None or source_id in self._doomed or self._capturing(post)
+
+    def _capturing(self, post: Post) -> bool:
+        report = post.worker.report() if post.worker is not None else None
+        return isinstance(report, CaptureReport) and report.state == "capturing"
+
+    def _fails_with_capture(self, task: Task, post: Post) -> bool:
+        """A task fails with its capture once it has applied all that the journal holds; records that."""
+        if task.source_id not in self._doomed or task.id not in self._doomed[task.source_id]:
+            return False
+        report, failed = post.last_report, self._captures[task.source_id].failing
+        if failed is None or not isinstance(report, ApplyReport) or not _drained(report):
+            return False
+        self._store.record_state(task.id, "failed", failed.kind, failed.message)
+        return True
+
+    # -- what is told and recorded
+
+    def _note_caught_up(self) -> None:
+        for task_id, post in self._applies.items():
+            report = post.last_report
+            if isinstance(report, ApplyReport) and report.offset is not None and post.order is not None:
+                capture = self._captures.get(post.order.source.id)
+                seen = capture.last_report if capture is not None else None
+                if isinstance(seen, CaptureReport) and seen.source_us is not None and report.offset >= seen.next_offset:
+                    self._caught_up_us[task_id] = seen.source_us
+
+    def _tell_needed(self, wishes: Wishes) -> None:
+        """Tell each capture the lowest offset that a running task still needs; nothing before every task has said its own."""
+        for source_id, post in self._captures.items():
+            tasks = [task_id for task_id, order in wishes.applies.items() if order.source.id == source_id]
+            reports = [self._applies[task_id].last_report for task_id in tasks]
+            needed = [r.kept_offset for r in reports if isinstance(r, ApplyReport) and r.kept_offset is not None]
+            if post.worker is None or len(needed) < len(tasks):
+                continue
+            lowest = min(needed, default=None)
+            if source_id not in self._told or self._told[source_id] != lowest:
+                post.worker.tell({"needed_offset": lowest})
+                self._told[source_id] = lowest
+
+    def _record_states(self, wishes: Wishes) -> None:
+        for task in wishes.tasks.values():
+            recorded = self._state(task)
+            if recorded is not None and recorded != Recorded(task.state, task.error_kind, task.message):
+                current = self._store.task(task.id)
+                if current is not None and (current.wished, current.state) == (task.wished, task.state):
+                    self._store.record_state(task.id, recorded.state, recorded.error_kind, recorded.message)
+
+    def _state(self, task: Task) -> Recorded | None:
+        """What the task's state is now; None where it stays what it was."""
+        post = self._applies.get(task.id)
+        if not task.wished:
+            over = (post is None or not post.busy) and (task.state in RUNNING or task.state == "failed")
+            return Recorded("stopped") if over else None
+        if task.state == "failed":
+            return None
+        capture = self._captures.get(task.source_id or "")
+        return running_state(
+            Fact(
+                _reported(post),
+                _reported(capture),
+                self._failure(task, post, capture),
+                post.last_report.message if post is not None and post.last_report is not None else "",
+            )
+        )
+
+    def _failure(self, task: Task, post: Post | None, capture: Post | None) -> tuple[str, str] | None:
+        """What keeps the task from going on, where that is being tried again; its own failure before its capture's."""
+        for one in (post, capture):
+            if one is not None and one.failing is not None and task.source_id not in self._doomed:
+                return one.failing.kind, f"{one.failing.message} {policy(one.failing.kind).hint}"
+        return None
+
+    def _forget(self, wishes: Wishes) -> None:
+        """Let go of posts that are free and wanted by nobody."""
+        for posts, wanted in ((self._captures, set(wishes.captures)), (self._applies, set(wishes.tasks))):
+            for id_ in [i for i, post in posts.items() if i not in wanted and not post.busy]:
+                del posts[id_]
+                self._caught_up_us.pop(id_, None)
+                self._doomed.pop(id_, None)
+
+    # -- Live
+
+    def capture(self, data_source_id: str) -> CaptureReport | None:
+        """See `Live.capture`."""
+        post = self._captures.get(data_source_id)
+        report = post.last_report if post is not None and post.busy else None
+        return report if isinstance(report, CaptureReport) else None
+
+    def apply(self, task_id: str) -> ApplyReport | None:
+        """See `Live.apply`; with the lag as it is now."""
+        post = self._applies.get(task_id)
+        if post is None or not post.busy or not isinstance(post.last_report, ApplyReport) or post.order is None:
+            return None
+        return with_lag(post, self._captures.get(post.order.source.id), self._caught_up_us.get(task_id), self._clock)
+
+
+def with_lag(post: Post, capture: Post | None, caught_up_us: int | None, clock: Clock) -> ApplyReport:
+    """An apply's newest report with its lag, as far as both reports together tell it."""
+    from dataclasses import replace
+
+    report = post.last_report
+    assert isinstance(report, ApplyReport)
+    seen = capture.last_report if capture is not None and isinstance(capture.last_report, CaptureReport) else CaptureReport("starting")
+    age_s = clock.monotonic() - post.reported_at
+    fresh = age_s <= AS_OF_S
+    known = Progress(
+        report.next_offset if fresh else max(report.next_offset, seen.next_offset),
+        report.offset,
+        seen.source_us,
+        report.pending_us,
+        caught_up_us,
+    )
+    now_us = clock.now_us()
+    as_of_us = now_us - int(age_s * 1e6) if fresh and lag_transactions(known) else now_us
+    return replace(report, lag_ms=lag_ms(known, as_of_us, seen.clock_offset_us), lag_transactions=lag_transactions(known))
+
+
+def _drained(report: ApplyReport) -> bool:
+    """True where an apply has nothing left to do without its capture."""
+    if report.state in ("starting", "copying"):
+        return False
+    return report.state == "waiting" or report.offset is None or report.offset >= report.next_offset
+
+
+def _reported(post: Post | None) -> str | None:
+    """What the worker that holds the post calls its state."""
+    report = post.worker.report() if post is not None and post.worker is not None else None
+    return report.state if report is not None else None
