@@ -2,20 +2,56 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+import signal
+import socket
 import sys
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import FrameType
 
-from headwater import cli
+import structlog
+import uvicorn
+
+from headwater import adapters, cli, logs
+from headwater.api.app import create_app
+from headwater.api.services import Services
 from headwater.domain.errors import HeadwaterError
+from headwater.engine.control import SystemClock
+from headwater.engine.local_runtime import LocalRuntime
+from headwater.engine.supervisor import Supervisor
+from headwater.engine.tidy import Tidy
+from headwater.engine.wishes import Terms
+from headwater.ports.journal import Retention
+from headwater.ports.store import Store
+from headwater.services.access import Access
+from headwater.services.data_sources import Connections, DataSources
+from headwater.services.locks import TaskLocks
+from headwater.services.mappings import Mappings
+from headwater.services.monitoring import Monitoring
+from headwater.services.resets import Resets
 from headwater.services.setup import FirstAccess, initialise
+from headwater.services.tasks import Tasks
+from headwater.services.vitals import Vitals
 from headwater.settings import Settings, SettingsError
-from headwater.store import SqlStore, migrate
+from headwater.store import SqlStore, check, migrate
 
 KEY_FILE = "secret.key"
 KEY_BYTES = 32
+LOCK_FILE = "service.lock"
+BACKLOG = 512
+UMASK = 0o077
+
+REQUESTS_END_S = 2
+"""How long requests under way may take to end when the service stops; together with `stop_timeout_s` less than ten seconds."""
+
+log = structlog.get_logger("headwater.service")
 
 
 def main() -> None:
@@ -32,6 +68,7 @@ class Composition:
 
     def init(self, settings: Settings) -> FirstAccess:
         """See `cli.Program.init`. May be repeated, also after a crash half-way: it makes what is missing."""
+        os.umask(UMASK)
         _make_private(settings.data_dir)
         migrate(settings.metadata_url)
         key = read_key(settings)
@@ -46,8 +83,143 @@ class Composition:
             return initialise(store)
 
     def serve(self, settings: Settings) -> None:
-        """See `cli.Program.serve`."""
-        raise NotImplementedError
+        """See `cli.Program.serve`. Ends after SIGTERM or SIGINT, once the workers are drained."""
+        os.umask(UMASK)
+        logs.configure(settings.log.level, settings.log.format)
+        check(settings.metadata_url)
+        key = read_key(settings)
+        if key is None:
+            raise missing_key(settings)
+        with ExitStack() as stack:
+            stack.enter_context(alone(settings.data_dir))
+            listener = stack.enter_context(listen(settings.host, settings.port))
+            store = SqlStore(settings.metadata_url, key)
+            stack.callback(store.close)
+            run(assemble(settings, store), listener, settings)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The service, put together and not yet started."""
+
+    supervisor: Supervisor
+    services: Services
+
+
+def assemble(settings: Settings, store: Store) -> Parts:
+    """Put the service together over an open store. Starts no thread that does anything and connects to nothing."""
+    clock = SystemClock()
+    journal_dir = partial(adapters.journal_directory, settings.data_dir)
+    open_journal = adapters.journal_opener(settings.data_dir)
+    connections = Connections(adapters.source_of, adapters.target_of)
+    runtime = LocalRuntime()
+
+    def complete_resets() -> frozenset[str]:  # resets need the supervisor, which needs them
+        return resets.complete_pending()
+
+    supervisor = Supervisor(
+        store,
+        runtime,
+        Terms(journal_dir, retention(settings), settings.snapshot.streams),
+        Tidy(store, adapters.source_of, adapters.target_of, journal_dir),
+        complete_resets,
+        clock,
+    )
+    runtime.on_change = supervisor.nudge
+    locks = TaskLocks()
+    resets = Resets(store, connections, open_journal, supervisor, locks, now_ms, supervisor.nudge)
+    mappings = Mappings(store, connections, locks, now_ms)
+    services = Services(
+        access=Access(store, now_ms),
+        data_sources=DataSources(store, connections, now_ms, supervisor.nudge),
+        tasks=Tasks(store, connections, mappings, resets, locks, now_ms, supervisor.nudge),
+        mappings=mappings,
+        resets=resets,
+        monitoring=Monitoring(store, supervisor, open_journal, now_ms),
+        vitals=Vitals(store, supervisor),
+        ready=lambda: unready(store, supervisor),
+    )
+    return Parts(supervisor, services)
+
+
+def run(parts: Parts, listener: socket.socket, settings: Settings) -> None:
+    """Serve until a signal; then no new requests, those under way answered, workers drained to a commit and ended."""
+    config = uvicorn.Config(
+        create_app(parts.services),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=REQUESTS_END_S,
+    )
+    server = uvicorn.Server(config)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)  # uvicorn takes both over while it serves, and raises them once more when it has ended
+    parts.supervisor.start()
+    try:
+        host, port = listener.getsockname()[:2]
+        log.info("serving", address=f"http://{f'[{host}]' if ':' in host else host}:{port}", data_dir=str(settings.data_dir))
+        server.run(sockets=[listener])
+    finally:
+        log.info("stopping", drain_s=settings.stop_timeout_s)
+        parts.supervisor.close(settings.stop_timeout_s)
+        log.info("stopped")
+
+
+def unready(store: Store, supervisor: Supervisor) -> list[str]:
+    """What keeps the service from being ready, in words."""
+    reasons = [] if supervisor.running else ["The supervisor does not run."]
+    try:
+        store.ping()
+    except HeadwaterError as error:
+        reasons.append(str(error))
+    return reasons
+
+
+def retention(settings: Settings) -> Retention:
+    """The journal's settings as the journal takes them."""
+    return Retention(settings.journal.age_s * 1_000_000, settings.journal.bytes_max, settings.journal.bytes_hard)
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970, UTC, by this machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
+@contextmanager
+def alone(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory: two services on one would fight over journals and workers.
+
+    Raises:
+        SettingsError: another service holds it.
+    """
+    file = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise SettingsError(f"Another service runs on the data directory {data_dir}; stop it first.") from None
+    finally:
+        os.close(file)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The socket to serve on.
+
+    Raises:
+        SettingsError: the address is taken, or is not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise SettingsError(
+            f"The API can't listen on {host} port {port}: {error.strerror or error}. Choose others by --host and --port."
+        ) from None
 
 
 def read_key(settings: Settings) -> bytes | None:
