@@ -175,7 +175,7 @@ class TaskStore(Protocol):
         """Record the fact."""
 
     def next_epoch(self, task_id: str) -> int:
-        """Raise the epoch by one, durably, and return it; also marks the task as started once."""
+        """Raise the epoch by one, durably, and return it; also marks the task as started once. HeadwaterError for a missing task."""
 
     def delete_task(self, task_id: str) -> None:
         """Remove the task with its mappings, runs and resets."""
@@ -191,10 +191,10 @@ class TaskStore(Protocol):
 
 
 class HistoryStore(Protocol):
-    """Runs and resets."""
+    """Runs and resets. What belongs to a task that is gone is not written, without an error: its last run may end after it."""
 
     def save_run(self, run: Run) -> None:
-        """Insert or replace."""
+        """Insert or replace. Implementations may drop the oldest runs of a task beyond some hundreds."""
 
     def runs(self, task_id: str, limit: int, offset: int = 0) -> list[Run]:
         """Newest first."""
@@ -294,7 +294,7 @@ class AccessStore(Protocol):
         """The user made by `init`; None before it ran."""
 
     def create_user(self, user: User, key: AccessKey) -> None:
-        """Insert a user with its project, instance, application and key."""
+        """Insert a user with its project, instance, application and key. Raises HeadwaterError (`store_exists`) where the name is taken."""
 
     def app_names(self, scope: Scope) -> dict[str, str]:
         """The integration applications of one instance: id to name."""

@@ -54,7 +54,10 @@ class SqlDataSources(SqlPart):
         """See the port."""
         change = update(data_sources).where(data_sources.c.id == data_source_id).values(history=data_sources.c.history + 1)
         with self._transaction() as connection:
-            return int(connection.execute(change.returning(data_sources.c.history)).scalar_one())
+            history = connection.execute(change.returning(data_sources.c.history)).scalar_one_or_none()
+        if history is None:
+            raise StoreError(f"There is no data source {data_source_id}.", kind="store_gone")
+        return int(history)
 
     def delete_data_source(self, data_source_id: str) -> None:
         """See the port."""

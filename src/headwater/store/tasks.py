@@ -9,6 +9,7 @@ from sqlalchemy import RowMapping, and_, delete, or_, select, update
 from headwater.domain.mapping import ColumnPair
 from headwater.ports.store import Mapping, Scope, Task
 from headwater.store.base import SqlPart, storable
+from headwater.store.errors import StoreError
 from headwater.store.schema import mappings, tasks
 
 _OWN_METHODS = ("epoch", "wished", "state", "error_kind", "message", "started_once")
@@ -94,7 +95,10 @@ class SqlTasks(SqlPart):
         """See the port."""
         change = update(tasks).where(tasks.c.id == task_id).values(epoch=tasks.c.epoch + 1, started_once=True).returning(tasks.c.epoch)
         with self._transaction() as connection:
-            return int(connection.execute(change).scalar_one())
+            epoch = connection.execute(change).scalar_one_or_none()
+        if epoch is None:
+            raise StoreError(f"There is no task {task_id}.", kind="store_gone")
+        return int(epoch)
 
     def delete_task(self, task_id: str) -> None:
         """See the port."""

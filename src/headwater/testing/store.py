@@ -231,6 +231,9 @@ class MemoryStore:
     @_write
     def create_user(self, user: User, key: AccessKey) -> None:
         """See `AccessStore.create_user`."""
+        taken = any(u.id == user.id or (u.domain_name, u.name) == (user.domain_name, user.name) for u in self._users.values())
+        if taken or key.access_key in self._keys:
+            raise HeadwaterError("That is there already.", kind="store_exists")
         self._users[user.id] = user
         self._keys[key.access_key] = key
 
