@@ -1,0 +1,187 @@
+"""Opening the log at a place, and the `Log` that the engine sees."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from psycopg import pq
+
+from headwater.domain.errors import SourceError
+from headwater.domain.tables import Column, TableName, TableSchema
+from headwater.ports.source import Captured
+from headwater.sources.postgres import catalogue, positions, publication, slot
+from headwater.sources.postgres.box import Box
+from headwater.sources.postgres.config import PostgresConfig
+from headwater.sources.postgres.connect import connect, connect_replication, translated
+from headwater.sources.postgres.frames import Framer
+from headwater.sources.postgres.reader import FRAME_BYTES_MAX, FRAME_ROWS_MAX, Reader, log_error
+from headwater.wire.pgoutput import Decoder, Relation
+
+QUEUE_BYTES_MAX = 32 * 1024 * 1024
+"""Decoded changes that may wait for the caller; beyond it reading stops."""
+RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
+ACTIVE_SLOT_PATIENCE_S = 8.0
+"""How long to wait for a slot that another process still reads, which may be our own one that was killed a moment ago."""
+
+
+class PostgresLog:
+    """See `Log`. `next` and `confirm` belong to one caller; the reader thread has the rest."""
+
+    def __init__(self, stream: psycopg.Connection[Any], announcer: Announcer, after: int, known_end: int) -> None:
+        self.start = positions.text(after)
+        self._stream = stream
+        self._announcer = announcer
+        self._box = Box(QUEUE_BYTES_MAX)
+        self._closed = False
+        decoder = Decoder(announcer.key_of, FRAME_ROWS_MAX, FRAME_BYTES_MAX, after)
+        self._reader = Reader(stream.pgconn, decoder, announcer.framer, self._box, after, known_end)
+        self._reader.start()
+
+    def next(self, timeout_s: float) -> Captured | None:
+        """See `Log.next`."""
+        return self._box.take(timeout_s)
+
+    def confirm(self, position: str) -> None:
+        """See `Log.confirm`."""
+        self._reader.confirm(positions.parse(position))
+
+    def close(self) -> None:
+        """See `Log.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        self._reader.stop()
+        self._reader.join()
+        self._stream.close()
+        self._announcer.close()
+        self._box.close()
+
+
+class Announcer:
+    """Answers the decoder's announcements: which columns find a row. Looks the rest of the schema up in today's catalogue.
+
+    The stream tells the names, the type numbers and the replica identity as they were; names of types, and the key of a table with replica
+    identity FULL, only the catalogue knows, as it is today.
+    """
+
+    def __init__(self, config: PostgresConfig, tables: Sequence[TableName]) -> None:
+        self.framer = Framer()
+        self._config = config
+        self._wanted = frozenset(tables)
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def key_of(self, relation: Relation) -> tuple[int, ...] | None:
+        """The indexes of the key columns; None for a table that nobody wants and that has no key.
+
+        Raises:
+            SourceError: `source_refused` where a wanted table has no key.
+        """
+        described = self._describe(relation)
+        table = TableName(relation.schema, relation.name)
+        full = relation.replica_identity == "f"
+        flags = [in_key if full else column.identity for column, (_, _, in_key) in zip(relation.columns, described, strict=True)]
+        key = tuple(i for i, flag in enumerate(flags) if flag)
+        if not key and table in self._wanted:
+            raise SourceError(
+                f"The table {table} has no key any more by which its changes could be applied. "
+                "Give it a primary key, or set a replica identity index, and start again.",
+                kind="source_refused",
+            )
+        columns = tuple(
+            Column(column.name, type_, i in key, nullable)
+            for i, (column, (type_, nullable, _)) in enumerate(zip(relation.columns, described, strict=True))
+        )
+        self.framer.schemas[relation] = TableSchema(table, columns)
+        return key or None
+
+    def close(self) -> None:
+        """Let the catalogue session go. Idempotent."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _describe(self, relation: Relation) -> list[tuple[str, bool, bool]]:
+        """Per column: name of the type, whether it may be null, whether it is in today's key."""
+        with translated(f"Looking up the table {relation.schema}.{relation.name} in {self._config.place}"):
+            if self._connection is None or self._connection.closed:
+                self._connection = connect(self._config)
+            rows = self._connection.execute(
+                catalogue.RELATION,
+                {
+                    "names": [c.name for c in relation.columns],
+                    "oids": [c.type_oid for c in relation.columns],
+                    "modifiers": [c.type_modifier for c in relation.columns],
+                    "relation": relation.oid,
+                },
+            ).fetchall()
+        return [(type_ or "unknown", not not_null, key) for _, type_, not_null, key in rows]
+
+
+def open_log(config: PostgresConfig, tables: Sequence[TableName], after: str | None, new_history: bool) -> PostgresLog:
+    """See `Source.open_log`."""
+    wanted = None if after is None else positions.parse(after)
+    with connect(config) as connection, translated(f"Preparing the log of {config.place}"):
+        start, known_end = _prepare(connection, config, wanted, new_history)
+    stream = connect_replication(config)
+    try:
+        _enlarge_buffer(stream.pgconn.socket)
+        _start(stream.pgconn, config, start)
+        return PostgresLog(stream, Announcer(config, tables), start, known_end)
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _prepare(connection: catalogue.Connection, config: PostgresConfig, after: int | None, new_history: bool) -> tuple[int, int]:
+    """See to the slot; returns where the stream starts and where the server's log ends now."""
+    state, flushed = slot.look(connection, config.slot)
+    decision = slot.decide(state, flushed, after, config.database)
+    if decision.what == "lost" and not new_history:
+        raise SourceError(
+            f"The replication slot {config.slot} of {config.place} can't give what follows the captured changes: {decision.reason}.",
+            kind="slot_lost",
+        )
+    if decision.what == "use":
+        assert state is not None
+        assert state.confirmed is not None
+        return max(after or 0, state.confirmed), flushed
+    if state is not None:
+        publication.drop_slot(connection, config.slot)
+    publication.create_slot(connection, config.slot)
+    made, flushed = slot.look(connection, config.slot)
+    assert made is not None
+    assert made.confirmed is not None
+    return made.confirmed, flushed
+
+
+def _start(pgconn: pq.abc.PGconn, config: PostgresConfig, start: int) -> None:
+    """Begin to stream. Waits a little where the slot is still read by somebody."""
+    command = (
+        f'START_REPLICATION SLOT "{config.slot}" LOGICAL {positions.text(start)} '
+        f"(proto_version '1', publication_names '\"{config.publication}\"')"
+    )
+    deadline = time.monotonic() + ACTIVE_SLOT_PATIENCE_S
+    while True:
+        result = pgconn.exec_(command.encode())
+        if result.status == pq.ExecStatus.COPY_BOTH:
+            return
+        error = psycopg.errors.error_from_result(result)
+        if not isinstance(error, psycopg.errors.ObjectInUse):
+            raise log_error(error, positions.text(start))
+        if time.monotonic() > deadline:
+            raise SourceError(
+                f"The replication slot {config.slot} of {config.place} is being read by another process: {error.diag.message_primary}. "
+                "Another Headwater, or one that has just ended? Headwater tries again."
+            )
+        time.sleep(0.1)
+
+
+def _enlarge_buffer(fd: int) -> None:
+    """Let the socket hold more than the kernel would give it at first."""
+    with socket.socket(fileno=os.dup(fd)) as ours:
+        if ours.family != socket.AF_UNIX:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)

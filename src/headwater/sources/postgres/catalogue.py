@@ -1,0 +1,64 @@
+"""What the source's catalogue says of its tables: names, columns, types, keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from headwater.domain.tables import Column, TableName, TableSchema
+
+TABLES = """
+SELECT n.nspname, c.relname
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND NOT c.relispartition
+   AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+   AND has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT')
+ ORDER BY 1, 2
+"""
+
+KEY = """
+SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1] AS columns
+  FROM pg_index i
+ WHERE i.indrelid = c.oid
+   AND CASE c.relreplident WHEN 'i' THEN i.indisreplident WHEN 'n' THEN false ELSE i.indisprimary END
+"""
+"""The columns by which changes find their row, for a table `c`: the replica identity's index, or else the primary key."""
+
+DESCRIBE = f"""
+SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
+       coalesce(a.attnum = ANY (k.columns), false), NOT a.attnotnull, a.attgenerated = ''
+  FROM unnest(%s::text[], %s::text[]) AS wanted (schema, name)
+  JOIN pg_namespace n ON n.nspname = wanted.schema
+  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p')
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+  LEFT JOIN LATERAL ({KEY}) k ON true
+ ORDER BY n.nspname, c.relname, a.attnum
+"""  # noqa: S608  glued from a constant
+
+RELATION = f"""
+SELECT t.at, format_type(t.oid, t.modifier), a.attnotnull, coalesce(a.attnum = ANY (k.columns), false)
+  FROM unnest(%(names)s::text[], %(oids)s::oid[], %(modifiers)s::int4[]) WITH ORDINALITY AS t (name, oid, modifier, at)
+  LEFT JOIN pg_class c ON c.oid = %(relation)s
+  LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = t.name AND NOT a.attisdropped
+  LEFT JOIN LATERAL ({KEY}) k ON true
+ ORDER BY t.at
+"""  # noqa: S608  glued from a constant
+"""Today's word on the columns of a relation that the log announces: names of types, whether null is allowed, part of the key or not."""
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def tables(connection: Connection) -> list[TableName]:
+    """Every base or partitioned table that the role may read, in order; partitions belong to their table."""
+    return [TableName(schema, name) for schema, name in connection.execute(TABLES)]
+
+
+def describe(connection: Connection, wanted: Sequence[TableName]) -> dict[TableName, TableSchema]:
+    """Today's schemas of the tables that exist."""
+    columns: dict[TableName, list[Column]] = {}
+    found = connection.execute(DESCRIBE, ([t.schema for t in wanted], [t.name for t in wanted]))
+    for schema, table, name, type_, key, nullable, writable in found:
+        columns.setdefault(TableName(schema, table), []).append(Column(name, type_, key, nullable, writable))
+    return {table: TableSchema(table, tuple(described)) for table, described in columns.items()}

@@ -1,0 +1,116 @@
+"""`PostgresSource`: the port `Source` for PostgreSQL 12 and later, each method one session and one module's work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from headwater.domain.tables import TableName, TableSchema
+from headwater.ports.source import Finding
+from headwater.sources.postgres import catalogue, positions, publication, readiness
+from headwater.sources.postgres.capture import PostgresLog, open_log
+from headwater.sources.postgres.config import PostgresConfig
+from headwater.sources.postgres.connect import connect, translated
+from headwater.sources.postgres.snapshot import PostgresSnapshot
+
+SETTLE_POLL_S = 0.05
+OPEN_UPTO = "SELECT txid_snapshot_xmax(txid_current_snapshot())"
+OLDEST_OPEN = "SELECT txid_snapshot_xmin(txid_current_snapshot())"
+
+
+class PostgresSource:
+    """See `Source`."""
+
+    def __init__(self, config: PostgresConfig) -> None:
+        self.config = config
+
+    def test(self) -> None:
+        """See `Source.test`."""
+        connect(self.config).close()
+
+    def tables(self) -> list[TableName]:
+        """See `Source.tables`."""
+        with self._session("Listing the tables") as session:
+            return catalogue.tables(session)
+
+    def describe(self, tables: Sequence[TableName]) -> dict[TableName, TableSchema]:
+        """See `Source.describe`."""
+        with self._session("Describing tables") as session:
+            return catalogue.describe(session, tables)
+
+    def check(self, tables: Sequence[TableName]) -> list[Finding]:
+        """See `Source.check`."""
+        with self._session("Checking the tables") as session:
+            return readiness.findings(session, self.config, tables)
+
+    def publish(self, tables: Sequence[TableName]) -> None:
+        """See `Source.publish`."""
+        with self._session("Making the publication") as session:
+            publication.publish(session, self.config, tables)
+
+    def published(self, tables: Sequence[TableName]) -> bool:
+        """See `Source.published`."""
+        with self._session("Looking at the publication") as session:
+            found = publication.find(session, self.config.publication)
+            return found is not None and set(tables) <= found.tables and publication.has_slot(session, self.config.slot)
+
+    def settle(self, timeout_s: float) -> bool:
+        """See `Source.settle`.
+
+        A transaction that wrote to a table before the publication held it is not in our log, so the snapshot has to see it ended.
+        """
+        with self._session("Waiting for open transactions") as session:
+            upto = _number(session, OPEN_UPTO)
+            deadline = time.monotonic() + timeout_s
+            while _number(session, OLDEST_OPEN) < upto:
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(SETTLE_POLL_S)
+            return True
+
+    def open_log(self, tables: Sequence[TableName], after: str | None, new_history: bool) -> PostgresLog:
+        """See `Source.open_log`."""
+        return open_log(self.config, tables, after, new_history)
+
+    def reached(self, place: str, wanted: str) -> bool:
+        """See `Source.reached`."""
+        return positions.parse(place) >= positions.parse(wanted)
+
+    def snapshot(self) -> PostgresSnapshot:
+        """See `Source.snapshot`."""
+        return PostgresSnapshot(self.config)
+
+    def release(self) -> None:
+        """See `Source.release`."""
+        with self._session("Dropping slot and publication") as session:
+            publication.release(session, self.config)
+
+    @contextmanager
+    def _session(self, doing: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+        with connect(self.config) as session, translated(f"{doing} of {self.config.place}"):
+            yield session
+
+
+def _number(session: psycopg.Connection[tuple[Any, ...]], query: str) -> int:
+    row = session.execute(query).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def open_source(source_id: str, content: dict[str, Any], secrets: dict[str, str]) -> PostgresSource:
+    """The source of a saved data source: `content` and `secrets` with the API's field names. Connects to nothing."""
+    return PostgresSource(
+        PostgresConfig(
+            source_id,
+            host=str(content["host"]),
+            port=int(content.get("port") or 5432),
+            database=str(content["database_name"]),
+            user=str(content["user_name"]),
+            password=secrets.get("password", ""),
+            sslmode="require" if content.get("ssl_enable") else "prefer",
+        )
+    )
