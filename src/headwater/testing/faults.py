@@ -50,6 +50,12 @@ class FaultScript:
         """Do `action` once the `nth` next call named `call` has had its effect: an error there is an answer that was lost."""
         self._add(_Plan(call, "after", action, nth))
 
+    def clear(self) -> None:
+        """Take all plans back."""
+        with self._lock:
+            self._plans.clear()
+            self._crash_step = None
+
     def crash_in(self, steps: int | None) -> None:
         """Raise `Crash` at the seam that is `steps` (1: the next) away, whatever it is; None takes the plan back."""
         with self._lock:

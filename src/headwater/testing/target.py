@@ -336,10 +336,10 @@ def _move(table: MemoryTable, mapping: TableMapping, move: Move) -> int:
     old = {pair.target: value for pair, value in zip(mapping.key, move.old_key, strict=True)}
     new = _key_values(mapping, dict(move.values))
     at_old, at_new = table.find(old), table.find(new)
-    if at_old and at_new and at_old != at_new:
-        for key in at_new:
+    if at_new and at_old != at_new:
+        for key in at_old:
             del table.rows[key]
-    return table.update(at_old or at_new, dict(move.values))
+    return table.update(at_new or at_old, dict(move.values))
 
 
 def _rows(batch: pa.RecordBatch | None) -> list[Row]:

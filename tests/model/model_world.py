@@ -1,0 +1,324 @@
+"""One source, one journal, several tasks and one target, all scripted, under the real engine and the real reset service.
+
+Everything happens in one thread and in an order that the test chooses: a capture or an apply is a call that ends by itself once
+nothing is left to do, or at a scripted crash. After each commit of a run the promises are checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from headwater.domain.errors import Fenced, HeadwaterError
+from headwater.domain.failures import policy
+from headwater.domain.mapping import ColumnPair
+from headwater.domain.tables import Column, TableName, TableSchema
+from headwater.engine import apply as apply_module
+from headwater.engine import capture as capture_module
+from headwater.engine.apply import ApplyJob, apply
+from headwater.engine.capture import CaptureJob, capture
+from headwater.engine.control import Control
+from headwater.ports.journal import Retention
+from headwater.ports.runtime import ApplyReport, CaptureReport
+from headwater.ports.store import DataSource, Mapping, Reset, Scope, Task
+from headwater.ports.target import Checkpoint, CopyState
+from headwater.services.data_sources import Connections
+from headwater.services.locks import TaskLocks
+from headwater.services.resets import HISTORY_LOST, Resets
+from headwater.testing import Crash, FaultScript, MemoryJournal, MemoryStore, MemoryTarget, MovedClock, ScriptedSource
+from headwater.testing.source import State
+from headwater.testing.target import MemoryTargetRun
+
+SCOPE = Scope("p" * 32, "instance")
+OPERATIONS = frozenset({"INSERT", "UPDATE", "DELETE"})
+
+
+def _table(name: str, *columns: str, key: int = 1, schema: str = "s") -> TableSchema:
+    return TableSchema(TableName(schema, name), tuple(Column(c, "text", key=i < key, nullable=i >= key) for i, c in enumerate(columns)))
+
+
+A = _table("a", "id", "v", "doc")
+B = _table("b", "id", "v")
+C = _table("c", "k1", "k2", "v", key=2)
+TABLES = {s.table: s for s in (A, B, C)}
+TOAST = {A.table: frozenset({"doc"})}
+TASKS = {"one": (A, B), "two": (B, C)}
+"""Two tasks that share a table, so that both read the same history and follow different parts of it."""
+
+
+def target_name(task_id: str, source: TableName) -> TableName:
+    """Each task has target tables of its own."""
+    return TableName(task_id, source.name)
+
+
+def combined_task(task_id: str) -> Task:
+    """A task that is wished to run and was never started."""
+    names = {"source_id": "source", "target_id": "target", "source_app_id": "app", "target_app_id": "app"}
+    texts = {"name": task_id, "task_type": "REALTIME", "description": "", "tag": "", "error_kind": "", "message": "", "state": "saved"}
+    return Task(
+        id=task_id,
+        scope=SCOPE,
+        operations=OPERATIONS,
+        saved=True,
+        wished=True,
+        epoch=0,
+        started_once=False,
+        created_ms=0,
+        modified_ms=0,
+        ext_info={},
+        **names,
+        **texts,
+    )
+
+
+class Steered(Control):
+    """A control that ends a worker as soon as it has nothing left to do, and lets others get on while it waits."""
+
+    def __init__(self, done: Callable[[], bool], meanwhile: Callable[[], None]) -> None:
+        super().__init__()
+        self._done, self._meanwhile = done, meanwhile
+
+    @property
+    def stopping(self) -> bool:
+        """True once there is nothing left to do."""
+        return self._done()
+
+    def pause(self, timeout_s: float) -> bool:
+        """Let the others get on instead of sleeping."""
+        self._meanwhile()
+        return self.stopping
+
+
+class Quiet:
+    """`Live` without a word."""
+
+    def apply(self, task_id: str) -> ApplyReport | None:
+        """Nobody runs when a reset asks."""
+
+    def capture(self, data_source_id: str) -> CaptureReport | None:
+        """The clocks of source and service are one here."""
+
+
+class World:
+    """See the module."""
+
+    def __init__(self, part_rows: int = 4) -> None:
+        self.faults = FaultScript()
+        self.clock = MovedClock()
+        self.source = ScriptedSource(TABLES.values(), self.clock, self.faults, TOAST, part_rows=part_rows, group=3)
+        self.journal = MemoryJournal(faults=self.faults)
+        self.target = WatchedTarget(
+            [TableSchema(target_name(t, s.table), s.columns) for t, sources in TASKS.items() for s in sources], self.faults
+        )
+        self.store = MemoryStore(self.faults)
+        self.positions: dict[int, int] = {}  # offset -> number of the source's transaction
+        self.commits: dict[str, Checkpoint] = {}
+        self.exact_commits = 0
+        self.history_used = 0  # the consent to a new history that capture has used up
+        self.target.on_commit.append(self._committed)
+        self._save_metadata()
+        self.restart()
+
+    def _save_metadata(self) -> None:
+        for name in ("source", "target"):
+            self.store.save_data_source(DataSource(name, SCOPE, "app", name, "POSTGRESQL", "", {}, {}, 0, 0))
+        for task_id, sources in TASKS.items():
+            self.store.save_task(combined_task(task_id))
+            for s in sources:
+                pairs = tuple(ColumnPair(c.name, c.name, c.key) for c in s.columns)
+                names = (str(s.table), str(target_name(task_id, s.table)))
+                self.store.save_mapping(Mapping(f"{task_id}.{s.table.name}", task_id, *names, pairs, (), (), (), "MANUAL", 100, 0))
+
+    def restart(self) -> None:
+        """The service starts anew: all that it had in memory is gone."""
+        connections = Connections(source=lambda _: self.source, target=lambda _: self.target)
+        self.resets = Resets(
+            self.store, connections, lambda _: self.journal.reader(), Quiet(), TaskLocks(), self.clock.now_ms, lambda: None
+        )
+
+    @contextmanager
+    def crashing(self, steps: int | None) -> Iterator[None]:
+        """Let the process die at the seam that is `steps` away, if the body gets that far; what is not on disk is gone then."""
+        self.faults.crash_in(steps)
+        try:
+            yield
+        except Crash:
+            self.restart()
+        finally:
+            self.faults.crash_in(None)
+
+    def published(self) -> list[TableName]:
+        """The tables that capture has to follow now: those of all tasks that were started."""
+        started = {t.id for t in self.store.tasks() if t.started_once}
+        return sorted({s.table for t in started for s in TASKS[t]})
+
+    def capture(self) -> None:
+        """Run capture until the journal has all that the source has."""
+        tables = self.published()
+        if not tables:
+            return
+        writer = self.journal.writer()
+        data_source = self.store.data_source("source")
+        assert data_source is not None
+        consent = self._use_consent if data_source.history > self.history_used else None
+        job = CaptureJob(self.source, tables, writer, self.journal.reader(), Retention(1 << 60, 1 << 60, 1 << 60), consent)
+        control = Steered(self._captured, lambda: None)
+        try:
+            capture(job, control, self.clock)
+        finally:
+            self._note_positions()
+
+    def _use_consent(self) -> None:
+        data_source = self.store.data_source("source")
+        assert data_source is not None
+        self.history_used = data_source.history
+
+    def _captured(self) -> bool:
+        end = self.journal.end()
+        return end.position is not None and int(end.position) >= len(self.source.log)
+
+    def _note_positions(self) -> None:
+        for placed in self.journal.history.frames:
+            for i, position in enumerate(placed.frame.transactions.column("position").to_pylist()):
+                self.positions[placed.first_offset + i] = int(position)
+
+    def start(self, task_id: str, commits: int | None = None) -> None:
+        """Start a run as the supervisor does, and let it run until it follows, or until it has made so many commits."""
+        epoch = self.store.next_epoch(task_id)
+        if self.store.resets(task_id, "accepted"):
+            self.resets.complete_pending()
+            return
+        mappings = [m.table_mapping(OPERATIONS) for m in self.store.mappings(task_id)]
+        made = self.faults.seen.count("target.commit:after")
+        control = Steered(lambda: self._ended(control, made, commits), self.capture)
+        job = ApplyJob(task_id, epoch, mappings, self.source, self.target, self.journal.reader, copy_streams=1, ahead=0)
+        self.commits.pop(task_id, None)
+        apply(job, control, self.clock)
+
+    def _ended(self, control: Control, made: int, commits: int | None) -> bool:
+        if commits is not None and self.faults.seen.count("target.commit:after") - made >= commits:
+            return True
+        report = control.report
+        follows = isinstance(report, ApplyReport) and report.state in ("following", "catching_up")
+        return follows and isinstance(report, ApplyReport) and report.offset == self.journal.history.next_offset
+
+    def reset(self, task_id: str, moment_ms: int | None) -> Reset:
+        """A reset by the user."""
+        return self.resets.reset(SCOPE, task_id, moment_ms, "model")
+
+    def rows(self, task_id: str) -> dict[str, list[dict[str, bytes | None]]]:
+        """All rows of a task's target tables."""
+        return {s.table.name: self.target.rows(target_name(task_id, s.table)) for s in TASKS[task_id]}
+
+    def source_rows(self, task_id: str, state: State) -> dict[str, list[dict[str, bytes | None]]]:
+        """What the target tables of a task would be in this state of the source."""
+        ordered = MemoryTarget(TABLES.values())
+        for s in TASKS[task_id]:
+            ordered.tables_by_name[s.table].rows = dict(state[s.table])
+        return {s.table.name: ordered.rows(s.table) for s in TASKS[task_id]}
+
+    def run(self, task_id: str, commits: int | None = None) -> str:
+        """`start` as the supervisor sees it: the kind of failure is recorded and returned, empty where there was none."""
+        try:
+            self.start(task_id, commits)
+        except HeadwaterError as error:
+            self._failed(task_id, error)
+            return error.kind
+        self.store.record_state(task_id, "following")
+        return ""
+
+    def capture_or_fail(self) -> None:
+        """`capture` as the supervisor sees it: its failure is that of all tasks of its source."""
+        try:
+            self.capture()
+        except HeadwaterError as error:
+            for task in self.store.tasks():
+                self._failed(task.id, error)
+
+    def _failed(self, task_id: str, error: HeadwaterError) -> None:
+        if policy(error.kind).action == "stop":
+            self.store.record_state(task_id, "failed", error.kind, str(error))
+
+    def settle(self) -> None:
+        """Everything catches up, without faults; whoever lost its history is copied again, as the hint says."""
+        self.faults.clear()
+        self.resets.complete_pending()
+        for _ in range(2):
+            self.capture_or_fail()
+            for task_id in TASKS:
+                self._settle_task(task_id)
+
+    def _settle_task(self, task_id: str) -> None:
+        task = self.store.task(task_id)
+        lost = task is not None and task.error_kind in HISTORY_LOST
+        if lost or self.run(task_id) in HISTORY_LOST:
+            self.reset(task_id, None)
+            assert self.run(task_id) == ""
+
+    def check_equal(self, task_id: str) -> None:
+        """The target has what the source has."""
+        assert self.rows(task_id) == self.source_rows(task_id, self.source.state), f"task {task_id} differs from its source"
+
+    def check_always(self) -> None:
+        """P1 and P4, whatever has happened."""
+        durable = self.journal.history.position
+        if self.source.slot is not None and durable is not None:
+            assert self.source.slot <= int(durable), "confirmed to the source before it was durable"
+        for task in self.store.tasks():
+            place = self.target.place(task.id)
+            assert place is None or place.epoch <= task.epoch
+
+    def zombies_try(self) -> None:
+        """Every run that was ever opened wakes up and tries to commit; those with an old epoch must fail (P4)."""
+        for task_id, epoch, run in self.target.runs:
+            place = self.target.place(task_id)
+            if place is not None and place.epoch > epoch:
+                self._zombie_tries(run, replace(place, epoch=epoch))
+
+    @staticmethod
+    def _zombie_tries(run: MemoryTargetRun, checkpoint: Checkpoint) -> None:
+        with pytest.raises(Fenced):
+            run.commit(checkpoint)
+
+    def _committed(self, task_id: str, checkpoint: Checkpoint) -> None:
+        """P2 and P3, after each commit of a run."""
+        last = self.commits.get(task_id)
+        if last is not None and last.epoch == checkpoint.epoch and last.offset is not None and checkpoint.offset is not None:
+            assert checkpoint.offset >= last.offset, "a run went backward"
+        self.commits[task_id] = checkpoint
+        states = self.target.look(task_id)[1]
+        copied = all(states.get(m.id) is not None and states[m.id].state is CopyState.COPIED for m in self.store.mappings(task_id))
+        if copied and checkpoint.offset is not None and checkpoint.offset >= checkpoint.exact_from:
+            self.exact_commits += 1
+            self._check_exact(task_id, checkpoint.offset)
+
+    def _check_exact(self, task_id: str, offset: int) -> None:
+        self._note_positions()
+        first = self.positions.get(offset - 1, 0)
+        behind = self.positions.get(offset, len(self.source.log) + 1)
+        rows = self.rows(task_id)
+        wanted = [self.source_rows(task_id, self.source.states[n]) for n in range(first, min(behind, len(self.source.states)))]
+        assert rows in wanted, f"task {task_id} at offset {offset} shows a state that its source never had: {rows} is none of {wanted}"
+
+
+class WatchedTarget(MemoryTarget):
+    """A target that puts every run that is opened on record."""
+
+    def __init__(self, schemas: Iterable[TableSchema], faults: FaultScript) -> None:
+        super().__init__(schemas, faults)
+        self.runs: list[tuple[str, int, MemoryTargetRun]] = []
+
+    def open(self, task_id: str, epoch: int) -> MemoryTargetRun:
+        """See `Target.open`."""
+        run = super().open(task_id, epoch)
+        self.runs.append((task_id, epoch, MemoryTargetRun(self, task_id, epoch)))
+        return run
+
+
+def without_waiting(patch: pytest.MonkeyPatch) -> None:
+    """Nothing waits in real time: workers end as soon as they have nothing to do."""
+    patch.setattr(apply_module, "IDLE_WAIT_S", 0.0)
+    patch.setattr(capture_module, "TAKE_TIMEOUT_S", 0.0)

@@ -1,0 +1,240 @@
+"""The promises as a whole: random histories, crashes at every seam, resets to random moments, several tasks on one journal.
+
+The real engine and the real reset service run over the scripted source and the fakes. Held at every step: P1 (confirmed only what is
+durable), P2 (an exact target shows states that the source had, across tables), P3 (a run never goes back), P4 (an old
+run never commits), P6 (a reset once or not at all). At the end: the target equals the source (P5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from headwater.domain.changes import FIXED_COLUMNS, Op
+from headwater.domain.errors import TargetError
+from headwater.domain.tables import TableName
+from headwater.ports.journal import Retention
+from headwater.services.errors import ServiceError
+from headwater.testing.rows import Key
+from headwater.testing.source import OpenTransaction
+from tests.model.model_world import TABLES, TASKS, World, without_waiting
+
+NAMES = sorted(TABLES)
+ACTIONS = ("insert", "insert", "update", "update", "update", "delete", "move", "truncate")
+Change = tuple[int, int, int, int, int]
+
+changes = st.lists(
+    st.tuples(st.integers(0, len(NAMES) - 1), st.integers(0, len(ACTIONS) - 1), st.integers(0, 4), st.integers(0, 4), st.integers(0, 99)),
+    min_size=1,
+    max_size=7,
+)
+tasks = st.sampled_from(sorted(TASKS))
+steps = st.one_of(st.none(), st.integers(1, 60))
+
+
+def key_of(table: TableName, number: int) -> tuple[str, ...]:
+    """One of a few keys, so that they meet again and again."""
+    return (str(number),) if len(TABLES[table].key) == 1 else (str(number % 2), str(number // 2))
+
+
+def make(transaction: OpenTransaction, wanted: Sequence[Change]) -> None:
+    """Make changes of what is wanted, as far as the rows that are there allow it."""
+    for table_number, action_number, number, other, value in wanted:
+        table, action = NAMES[table_number], ACTIONS[action_number]
+        key, new_key = key_of(table, number), key_of(table, other)
+        stands = {tuple((part or b"").decode() for part in k) for k in transaction.rows(table)}
+        change(transaction, table, action if key in stands else "insert", key, new_key if new_key not in stands else key, value)
+
+
+def change(transaction: OpenTransaction, table: TableName, action: str, key: tuple[str, ...], new_key: tuple[str, ...], value: int) -> None:
+    """One change. An "insert" of a row that stands updates it, its large column included."""
+    columns = TABLES[table].columns
+    names = [c.name for c in columns if c.key]
+    large = {c.name: f"doc {value}" for c in columns if c.name == "doc"}
+    if action == "truncate":
+        transaction.truncate(table)
+    elif action == "delete":
+        transaction.delete(table, key)
+    elif action == "move":
+        transaction.update(table, key, **dict(zip(names, new_key, strict=True)), v=value)
+    elif action == "update":
+        transaction.update(table, key, v=value)
+    elif tuple(part.encode() for part in key) in transaction.rows(table):
+        transaction.update(table, key, v=value, **large)
+    else:
+        transaction.insert(table, **dict(zip(names, key, strict=True)), v=value, **large)
+
+
+class Model(RuleBasedStateMachine):
+    """What can happen to a Headwater."""
+
+    @initialize(before=st.lists(changes, max_size=3), part_rows=st.sampled_from([3, 100]))
+    def begin(self, before: list[list[Change]], part_rows: int) -> None:
+        self.world = World(part_rows)
+        for wanted in before:
+            self.transact(wanted, 0, 0)
+
+    @rule(wanted=changes, later_us=st.sampled_from([0, 1, 400, 1000, 3_000_000]), earlier_us=st.sampled_from([0, 0, 0, 1, 2000]))
+    def transact(self, wanted: list[Change], later_us: int, earlier_us: int) -> None:
+        """A transaction, at times with a stamp before that of its predecessor."""
+        self.world.clock.move(later_us / 1e6)
+        with self.world.source.transaction(self.world.clock.now_us() - earlier_us) as transaction:
+            make(transaction, wanted)
+
+    @rule(crash=steps)
+    def capture(self, crash: int | None) -> None:
+        with self.world.crashing(crash):
+            self.world.capture_or_fail()
+
+    @rule(task_id=tasks, crash=steps, commits=st.one_of(st.none(), st.integers(1, 3)), meanwhile=st.lists(changes, max_size=2))
+    def run(self, task_id: str, crash: int | None, commits: int | None, meanwhile: list[list[Change]]) -> None:
+        """A run, up to a crash or a stop, while the source goes on."""
+        self.world.faults.before("source.snapshot.position", lambda: [self.transact(wanted, 1, 0) for wanted in meanwhile])
+        with self.world.crashing(crash):
+            self.world.run(task_id, commits)
+        self.world.faults.clear()
+
+    @rule(task_id=tasks, call=st.sampled_from(["target.commit", "target.write", "target.copy_chunk", "target.raise_epoch"]),
+          before=st.booleans(), nth=st.integers(1, 3))  # fmt: skip
+    def run_with_a_bad_connection(self, task_id: str, call: str, before: bool, nth: int) -> None:
+        """Refused, or done with the answer lost."""
+        plan = self.world.faults.before if before else self.world.faults.after
+        plan(call, TargetError("the connection was lost"), nth)
+        self.world.run(task_id)
+        self.world.faults.clear()
+
+    @rule(task_id=tasks, moment=st.integers(0, 30), after_ms=st.sampled_from([-1, 0, 1]), crash=st.one_of(st.none(), st.integers(1, 12)))
+    def reset(self, task_id: str, moment: int, after_ms: int, crash: int | None) -> None:
+        """A reset to about the moment of some transaction."""
+        with self.world.crashing(crash):
+            self.reset_to(task_id, self.moment(moment, after_ms))
+
+    @rule(task_id=tasks, crash=st.one_of(st.none(), st.integers(1, 12)))
+    def reset_from_the_beginning(self, task_id: str, crash: int | None) -> None:
+        with self.world.crashing(crash):
+            self.reset_to(task_id, None)
+
+    @rule(task_id=tasks, moment=st.one_of(st.none(), st.integers(0, 30)), call=st.sampled_from(["target.commit", "target.copy_chunk"]),
+          nth=st.integers(1, 3))  # fmt: skip
+    def reset_under_a_run(self, task_id: str, moment: int | None, call: str, nth: int) -> None:
+        """A reset in the very moment when a run commits."""
+        to = None if moment is None else self.moment(moment, 0)
+        self.world.faults.before(call, lambda: self.reset_to(task_id, to), nth)
+        self.world.run(task_id)
+        self.world.faults.clear()
+
+    @rule(task_id=tasks, moment=st.integers(0, 30))
+    def accident(self, task_id: str, moment: int) -> None:
+        """Nonsense in rows of the target that were written at or after a moment; a reset to that moment repairs it."""
+        self.world.settle()
+        self.world.check_equal(task_id)
+        to = self.moment(moment, 0)
+        self.spoil(task_id, to * 1000)
+        if not self.reset_to(task_id, to):
+            self.reset_to(task_id, None)
+        self.world.settle()
+        self.world.check_equal(task_id)
+
+    @rule(needed=st.booleans(), keep=st.integers(0, 3))
+    def forget_history(self, needed: bool, keep: int) -> None:
+        """Retention drops old history; at the hard cap even what a task still needs."""
+        places = [p.offset for t in TASKS if (p := self.world.target.place(t)) is not None and p.offset is not None]
+        age_us = self.world.clock.now_us() - self.moment(-keep, 0) * 1000
+        retention = Retention(age_us, 1 << 60, 1 << 60)
+        self.world.journal.writer().retain(retention, min(places, default=0) if needed else None, self.world.clock.now_us())
+
+    @rule()
+    def lose_the_slot(self) -> None:
+        self.world.source.lose_slot()
+
+    @rule()
+    def lose_snapshots(self) -> None:
+        self.world.faults.before("snapshot.read", self.world.source.lose_snapshots)
+
+    @rule()
+    def restart(self) -> None:
+        """The service starts anew."""
+        self.world.restart()
+        assert self.world.resets.complete_pending() == frozenset()
+
+    @rule()
+    def settle(self) -> None:
+        self.world.settle()
+        self.check_equal()
+
+    @invariant()
+    def always(self) -> None:
+        if hasattr(self, "world"):
+            self.world.check_always()
+            self.world.zombies_try()
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            self.world.settle()
+            self.check_equal()
+
+    def check_equal(self) -> None:
+        for task_id in TASKS:
+            self.world.check_equal(task_id)
+
+    def moment(self, number: int, after_ms: int) -> int:
+        """Around the commit of some transaction, in ms."""
+        log = self.world.source.log
+        stamp = log[number % len(log)].commit_us if log else self.world.clock.now_us()
+        return stamp // 1000 + after_ms
+
+    def reset_to(self, task_id: str, moment: int | None) -> bool:
+        """Reset, and hold the new place against what it promises; False where it was refused."""
+        before = self.world.target.place(task_id)
+        try:
+            done = self.world.reset(task_id, moment)
+        except ServiceError as error:
+            if error.code != "FDI.3033":
+                raise
+            assert self.world.target.place(task_id) == before or self.world.store.resets(task_id, "done")
+            return False
+        assert done.outcome == "done"
+        if moment is not None:
+            self.check_nothing_missed(task_id, moment)
+        return True
+
+    def check_nothing_missed(self, task_id: str, moment: int) -> None:
+        """Every transaction that was committed at or after the moment lies before the task now."""
+        place = self.world.target.place(task_id)
+        assert place is not None
+        if place.offset is not None:
+            late = [o for o, p in self.world.positions.items() if self.world.source.log[p - 1].commit_us >= moment * 1000]
+            assert min(late, default=place.offset) >= place.offset
+
+    def spoil(self, task_id: str, from_us: int) -> None:
+        """Write nonsense into every row of the target that a replay from here on writes, and add rows that it deletes."""
+        for table, key in self.touched(from_us):
+            name = TableName(task_id, table.name)
+            if name in self.world.target.tables_by_name:
+                held = self.world.target.tables_by_name[name]
+                row = dict(zip(held.schema.key, key, strict=True))
+                held.rows[key] = {c.name: None for c in held.schema.columns} | held.rows.get(key, {}) | row | {"v": b"nonsense"}
+
+    def touched(self, from_us: int) -> Iterator[tuple[TableName, Key]]:
+        """Tables and keys of the changes in the journal from the first transaction at or after a time on."""
+        reader = self.world.journal.reader()
+        if from_us < (reader.window().earliest_us or from_us + 1):
+            return
+        for placed in reader.read(reader.seek(from_us)):
+            for batch in placed.frame.batches:
+                for i in range(batch.data.num_rows):
+                    if batch.data.column(2)[i].as_py() != Op.TRUNCATE:
+                        at = [batch.schema.index(name) or 0 for name in batch.schema.key]
+                        yield batch.schema.table, tuple(batch.data.column(FIXED_COLUMNS + k)[i].as_py() for k in at)
+
+
+@pytest.mark.slow
+def test_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """See the module."""
+    without_waiting(monkeypatch)
+    quick = settings(max_examples=80, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(Model, settings=quick)
