@@ -20,8 +20,8 @@ from headwater.services.vitals import Vitals
 class Resetting(Protocol):
     """The reset service, as far as the API needs it (see `services/resets.py`)."""
 
-    def reset(self, scope: Scope, task_id: str, date_from_ms: int | None, by: str) -> object:
-        """Take a task back to a moment, or to the beginning (None)."""
+    def reset(self, scope: Scope, task_id: str, date_from_ms: object, by: str) -> object:
+        """Take a task back to a moment, or to the beginning (None). What is not a moment is refused there, with the reachable window."""
 
 
 @dataclass(frozen=True)

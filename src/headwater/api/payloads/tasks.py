@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from headwater.api.payloads.common import (
     INT64_MAX,
@@ -22,13 +22,13 @@ from headwater.api.payloads.common import (
     given,
 )
 from headwater.api.payloads.mappings import ExtInfo
+from headwater.domain.reset import DATE_FROM_MAX
 from headwater.ports.store import Reset
 from headwater.services.monitoring import Details, Progress
 from headwater.services.pages import LIMIT_MAX, Page
 from headwater.services.tasks import BatchOutcome, InitForm, Item, TaskChange, TaskFilter, TaskForm, TaskView
 
-DATE_FROM_MAX = 9_999_999_999_999_999_999
-"""The documents print this bound, although it does not fit into 64 bits."""
+DATE_FROM_SCHEMA = {"type": ["integer", "null"], "minimum": 1, "maximum": DATE_FROM_MAX, "description": "ms since 1970, UTC"}
 
 EXECUTE_STATUS = Literal["UNSTARTED", "WAITING", "RUNNING", "SUCCESS", "CANCELLED", "ERROR"]
 Operations = Annotated[list[Literal["INSERT", "UPDATE", "DELETE"]], Field(min_length=1, max_length=3)]
@@ -96,9 +96,12 @@ class UpdateBody(Request):
 
 
 class ResetBody(Request):
-    """Body of reset: back to a moment, or without one from the beginning."""
+    """Body of reset: back to a moment, or without one from the beginning.
 
-    date_from: Annotated[int, Field(ge=1, le=DATE_FROM_MAX)] | None = Field(None, description="ms since 1970, UTC")
+    Whatever stands in `date_from` goes to the service, whose refusal also tells the reachable window, and is on record.
+    """
+
+    date_from: Annotated[Any, WithJsonSchema(DATE_FROM_SCHEMA)] = None
 
 
 class TaskRef(Request):

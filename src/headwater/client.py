@@ -1,0 +1,243 @@
+"""A small client of our own API, signed like any other: the command line and the demo go through the front door.
+
+Answers come back as the contract's JSON. `Client` may be used from one thread at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+import headwater
+from headwater.services.signing import Message, sign
+
+Json = dict[str, Any]
+TIMEOUT_S = 60.0
+"""Longer than the server's own limits towards the databases, so that its explanation arrives."""
+
+PAGE_ROWS = 999
+
+
+class ApiError(Exception):
+    """The server refused. `details` lists single findings, where it gave several."""
+
+    def __init__(self, status: int, code: str, message: str, details: Sequence[str] = (), request_id: str = "") -> None:
+        super().__init__(f"{message} ({code})")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details = tuple(details)
+        self.request_id = request_id
+
+
+class Unreachable(Exception):
+    """No answer came. `str(error)` names the endpoint and the reason."""
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A mapping to create. No `columns`: paired by name."""
+
+    source_table: str
+    target_table: str
+    columns: Sequence[tuple[str, str]] = ()
+
+
+class Client:
+    """The operations that the command line and the demo need. All raise ApiError and Unreachable."""
+
+    def __init__(
+        self, endpoint: str, access_key: str, secret_key: str, project_id: str, instance_id: str, *, http: httpx.Client | None = None
+    ) -> None:
+        self.endpoint = endpoint.rstrip("/")
+        self._keys = (access_key, secret_key)
+        self._project_id = project_id
+        self._base = f"/v2/{quote(project_id, safe='')}/fdi/instances/{quote(instance_id, safe='')}"
+        loopback = urlsplit(self.endpoint).hostname in ("127.0.0.1", "localhost", "::1")
+        self._http = http or httpx.Client(timeout=TIMEOUT_S, trust_env=not loopback)
+
+    def close(self) -> None:
+        """Let go of connections. Idempotent."""
+        self._http.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Data sources
+
+    def create_data_source(self, name: str, type: str, app_id: str, content: Json, description: str = "") -> Json:
+        """Save a connection; the answer is the data source, with its `datasource_id`."""
+        body = {"datasource_name": name, "datasource_type": type, "app_id": app_id, "content": content, "description": description}
+        return self._object("POST", "/datasources", body=body)
+
+    def data_sources(self, name: str = "") -> list[Json]:
+        """All connections, newest first; `name` matches a part."""
+        return self._all("/datasources", {"name": name})
+
+    def delete_data_source(self, data_source_id: str) -> None:
+        """Delete a connection that no task uses."""
+        self.call("DELETE", f"/datasources/{_segment(data_source_id)}")
+
+    def test_connect(self, data_source_id: str) -> bool:
+        """Connect with what is saved."""
+        return bool(self._object("POST", f"/datasources/{_segment(data_source_id)}/test-connect", body={})["result"])
+
+    def tables(self, data_source_id: str, side: Literal["SOURCE", "TARGET"]) -> list[str]:
+        """Tables as `schema.table`."""
+        answer = self._object("GET", f"/datasources/{_segment(data_source_id)}/tables", {"direction_type": side})
+        return [str(name) for name in answer["tables"]]
+
+    def columns(self, data_source_id: str, side: Literal["SOURCE", "TARGET"], table: str) -> list[Json]:
+        """The columns of a table."""
+        query = {"direction_type": side, "table_name": table}
+        return list(self._object("GET", f"/datasources/{_segment(data_source_id)}/columns", query)["columns"])
+
+    # Combined tasks
+
+    def init_task(self, source_id: str, target_id: str, *, auto_mapping: bool = False) -> Json:
+        """Get a task id, and with `auto_mapping` the mappings that fit by name."""
+        body = {"source_datasource_id": source_id, "target_datasource_id": target_id, "auto_mapping": auto_mapping}
+        answer: list[Json] = self.call("POST", "/multi-tasks/init", body=body)
+        return answer[0]
+
+    def create_task(self, name: str, task_id: str | None = None, operations: Sequence[str] = ("INSERT", "UPDATE", "DELETE")) -> str:
+        """Save a task and return its id."""
+        body: Json = {"task_name": name, "operation_types": list(operations), "task_type": "REALTIME"}
+        if task_id:
+            body["task_id"] = task_id
+        return str(self._object("POST", "/multi-tasks", body=body)["task_id"])
+
+    def create_mapping(self, task_id: str, source_id: str, target_id: str, mapped: Mapped) -> str:
+        """Add a mapping and return its id."""
+        body: Json = {
+            "source_datasource_id": source_id,
+            "target_datasource_id": target_id,
+            "source_table": mapped.source_table,
+            "target_table": mapped.target_table,
+            "mapping_columns": [{"source_column": source, "target_column": target} for source, target in mapped.columns],
+        }
+        return str(self._object("POST", f"/multi-tasks/{_segment(task_id)}/mappings", body=body)["mapping_id"])
+
+    def mappings(self, task_id: str) -> Json:
+        """The task's mappings with its two data sources."""
+        return self._object("GET", f"/multi-tasks/{_segment(task_id)}/mappings", {"limit": PAGE_ROWS})
+
+    def reset(self, task_id: str, date_from_ms: int | None = None) -> str:
+        """Take a task back to a moment, or to the beginning; returns the server's words."""
+        body = {} if date_from_ms is None else {"date_from": date_from_ms}
+        return str(self._object("POST", f"/multi-tasks/{_segment(task_id)}/reset", body=body)["message"])
+
+    # All tasks
+
+    def tasks(self, name: str = "") -> list[Json]:
+        """All tasks, newest first; `name` matches a part."""
+        return self._all("/tasks", {"name": name})
+
+    def task(self, task_id: str) -> Json:
+        """One task: its basic attributes, and under `detail` the document in `task_detail`."""
+        answer = self._object("GET", f"/tasks/{_segment(task_id)}")
+        return {**answer["task"], "detail": json.loads(answer["task_detail"])}
+
+    def start(self, task_id: str) -> None:
+        """Start one task."""
+        self._operate("start", task_id)
+
+    def stop(self, task_id: str) -> None:
+        """Stop one task."""
+        self._operate("stop", task_id)
+
+    def delete_task(self, task_id: str) -> None:
+        """Delete a stopped task."""
+        self.call("DELETE", f"/tasks/{_segment(task_id)}")
+
+    def monitors(self) -> list[Json]:
+        """What all tasks are doing."""
+        return list(self._object("GET", "/task-monitors", {"limit": PAGE_ROWS})["entities"])
+
+    def logs(self, task_id: str) -> list[Json]:
+        """The task's runs, newest first."""
+        return list(self._object("GET", f"/tasks/{_segment(task_id)}/monitor-logs", {"limit": PAGE_ROWS})["entities"])
+
+    # The wire
+
+    def call(self, method: str, path: str, query: Mapping[str, object] | None = None, body: Json | None = None) -> Any:
+        """One signed request below the instance's path. Returns the JSON of the answer; None where it has no body."""
+        request = self._request(method, path, query or {}, body)
+        try:
+            response = self._http.send(request)
+        except httpx.TransportError as error:
+            raise Unreachable(f"No answer from {self.endpoint}: {str(error) or type(error).__name__}") from error
+        if response.is_success:
+            return _json(response, self.endpoint) if response.content else None
+        raise _refused(response)
+
+    def _request(self, method: str, path: str, query: Mapping[str, object], body: Json | None) -> httpx.Request:
+        pairs = "&".join(f"{quote(name, safe='')}={quote(str(value), safe='')}" for name, value in query.items() if value not in (None, ""))
+        url = f"{self.endpoint}{self._base}{path}" + (f"?{pairs}" if pairs else "")
+        content = None if body is None else json.dumps(body).encode()
+        try:
+            request = self._http.build_request(method, url, content=content)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise Unreachable(f"{self.endpoint} is not an address like http://127.0.0.1:8080") from error
+        raw_path, _, raw_query = request.url.raw_path.partition(b"?")
+        headers = [
+            ("Host", request.headers["Host"]),
+            ("Content-Type", "application/json;charset=utf-8"),
+            ("User-Agent", f"headwater/{headwater.__version__}"),
+            ("X-Project-Id", self._project_id),
+        ]
+        request.headers.update(sign(Message(method, raw_path, raw_query, headers, content or b""), *self._keys, datetime.now(UTC)))
+        return request
+
+    def _object(self, method: str, path: str, query: Mapping[str, object] | None = None, body: Json | None = None) -> Json:
+        answer = self.call(method, path, query, body)
+        if not isinstance(answer, dict):
+            raise ApiError(200, "-", f"{self.endpoint} does not answer like a Headwater service")
+        return answer
+
+    def _all(self, path: str, query: Mapping[str, object]) -> list[Json]:
+        found: list[Json] = []
+        while True:
+            page = self._object("GET", path, {**query, "limit": PAGE_ROWS, "offset": len(found)})
+            found += page["entities"]
+            if not page["entities"] or len(found) >= page["total"]:
+                return found
+
+    def _operate(self, action: Literal["start", "stop"], task_id: str) -> None:
+        answer = self._object("POST", "/batch-operation/tasks", body={"action_id": action, "list": [{"task_id": task_id}]})
+        for item in answer["failure"]:
+            raise ApiError(200, item["error_code"] or "-", item["error_msg"] or "refused", item.get("details") or ())
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="~")
+
+
+def _json(response: httpx.Response, endpoint: str) -> Any:
+    try:
+        return response.json()
+    except ValueError as error:
+        raise ApiError(response.status_code, "-", f"{endpoint} does not answer like a Headwater service") from error
+
+
+def _refused(response: httpx.Response) -> ApiError:
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    request_id = response.headers.get("X-Request-Id", "")
+    if isinstance(body, dict) and "error_msg" in body:
+        code, details = str(body.get("error_code", "-")), body.get("details") or ()
+        return ApiError(response.status_code, code, str(body["error_msg"]), details, request_id)
+    return ApiError(
+        response.status_code, str(response.status_code), f"HTTP {response.status_code} {response.reason_phrase}", (), request_id
+    )
