@@ -22,7 +22,10 @@ NAME = TableName("public", "t")
 SCHEMA = TableSchema(NAME, (Column("id", "bigint", key=True), Column("a", "text"), Column("big", "text")))
 COLUMNS = (ColumnPair("id", "id", key=True), ColumnPair("a", "a"), ColumnPair("big", "big"))
 ALL = frozenset({"INSERT", "UPDATE", "DELETE"})
-SUBSETS = [ALL, *(frozenset(s) for s in (["INSERT", "UPDATE"], ["INSERT", "DELETE"], ["UPDATE", "DELETE"], ["INSERT"], ["UPDATE"], ["DELETE"]))]
+SUBSETS = [
+    ALL,
+    *(frozenset(s) for s in (["INSERT", "UPDATE"], ["INSERT", "DELETE"], ["UPDATE", "DELETE"], ["INSERT"], ["UPDATE"], ["DELETE"])),
+]
 
 
 @dataclass(frozen=True)
@@ -208,8 +211,10 @@ def test_exact_stretches_equal_changes_one_by_one(
         done = cut
 
 
-@pytest.mark.parametrize("operations", [ALL, frozenset({"INSERT", "UPDATE"}), frozenset({"INSERT"})], ids=lambda o: "+".join(sorted(o)))
-@given(plan=wishes, start=st.integers(0, 25), later=st.integers(0, 25), cuts=st.lists(st.integers(0, 25), max_size=3), size=st.integers(1, 8))
+@pytest.mark.parametrize("operations", SUBSETS, ids=lambda o: "+".join(sorted(o)))
+@given(
+    plan=wishes, start=st.integers(0, 25), later=st.integers(0, 25), cuts=st.lists(st.integers(0, 25), max_size=3), size=st.integers(1, 8)
+)
 @settings(max_examples=400, deadline=None)
 def test_replayed_stretches_converge_from_any_later_state(
     operations: frozenset[str], plan: list[Wish], start: int, later: int, cuts: list[int], size: int

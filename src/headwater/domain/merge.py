@@ -79,7 +79,7 @@ def merge(mapping: TableMapping, batches: Sequence[ChangeBatch], *, exact: bool)
     columnar, moving = stretch.split_moves(all_pairs=not rules.may_insert)
     steps = [merge_columns(columnar, rules, truncated)] if columnar.ops or truncated else []
     steps += merge_rows(moving, rules) if moving.ops else []
-    return MergedTable(mapping, tuple(step for step in steps if not step.empty))
+    return MergedTable(mapping, tuple(step for step in steps if not step.empty), rules.exact)
 
 
 def _replicated(stretch: Stretch, mapping: TableMapping) -> Stretch:

@@ -17,11 +17,13 @@ class MergedTable:
     """What one mapping's target table has to become, in the order in which it must be written: steps of whole columns.
 
     Every Arrow batch has one binary column per mapped pair, named by the *target* column, in mapping order (deletes: key
-    pairs only). Keys don't repeat within one batch, nor between the batches of one step.
+    pairs only). Keys don't repeat within one batch, nor between the batches of one step. `exact` is what the merge was told: with it,
+    rows in `upserts` and `partials` stand at the target and nearly always differ; without it, many may be the same already.
     """
 
     mapping: TableMapping
     steps: tuple[MergeStep, ...]
+    exact: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,202 @@
+"""What we keep at the target, in the schema `headwater`: where each task stands, under which epoch, and how far its copies are.
+
+An administrator may create it beforehand (`SCHEMA_STATEMENTS`, docs/how-to) and grant SELECT, INSERT, UPDATE, DELETE on its
+tables; otherwise the first task does, which needs CREATE on the database once. `chunk_done` has a row per chunk, so that
+chunks that end at the same time don't wait for one another.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from headwater.domain.errors import Fenced
+from headwater.ports.source import Chunk
+from headwater.ports.target import Checkpoint, CopyState, TableState
+from headwater.targets.postgres.session import Connection
+
+SCHEMA_STATEMENTS = (
+    "CREATE SCHEMA IF NOT EXISTS headwater",
+    """
+    CREATE TABLE IF NOT EXISTS headwater.checkpoint (
+        task_id     text PRIMARY KEY,
+        epoch       bigint NOT NULL,
+        journal_id  text,
+        next_offset bigint,
+        exact_from  bigint NOT NULL DEFAULT 0,
+        position    text,
+        commit_us   bigint,
+        updated_at  timestamptz NOT NULL DEFAULT now()
+    ) WITH (fillfactor = 50)
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS headwater.table_state (
+        task_id    text NOT NULL,
+        mapping_id text NOT NULL,
+        state      text NOT NULL,
+        since      bigint NOT NULL,
+        fresh      boolean NOT NULL,
+        chunks     jsonb NOT NULL,
+        rows_done  bigint NOT NULL,
+        PRIMARY KEY (task_id, mapping_id)
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS headwater.chunk_done (
+        task_id    text NOT NULL,
+        mapping_id text NOT NULL,
+        number     integer NOT NULL,
+        rows_done  bigint NOT NULL,
+        PRIMARY KEY (task_id, mapping_id, number)
+    )
+    """,
+)
+
+_THERE = "SELECT to_regclass('headwater.chunk_done') IS NOT NULL"
+MAY_USE = """
+SELECT has_schema_privilege('headwater', 'USAGE') AND (
+    SELECT bool_and(has_table_privilege(c.oid, p)) FROM pg_class c, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p
+    WHERE c.relnamespace = 'headwater'::regnamespace AND c.relname IN ('checkpoint', 'table_state', 'chunk_done')
+)
+"""
+"""True where the user may do with our tables what we need."""
+_LOCK_CREATION = "SELECT pg_advisory_xact_lock(4931127604391)"
+_ADD = "INSERT INTO headwater.checkpoint (task_id, epoch) VALUES (%s, -1) ON CONFLICT (task_id) DO NOTHING"
+_READ = "SELECT epoch, journal_id, next_offset, exact_from, position, commit_us FROM headwater.checkpoint WHERE task_id = %s"
+_MOVE = """
+UPDATE headwater.checkpoint
+SET epoch = %s, journal_id = %s, next_offset = %s, exact_from = %s, position = %s, commit_us = %s, updated_at = now()
+WHERE task_id = %s
+"""
+_ADVANCE = """
+UPDATE headwater.checkpoint
+SET journal_id = %s, next_offset = %s, exact_from = %s, position = %s, commit_us = %s, updated_at = now()
+WHERE task_id = %s AND epoch = %s
+"""
+_HOLD = "SELECT FROM headwater.checkpoint WHERE task_id = %s AND epoch = %s FOR SHARE"
+_STATES = "SELECT mapping_id, state, since, fresh, chunks, rows_done FROM headwater.table_state WHERE task_id = %s"
+_CHUNKS = "SELECT mapping_id, number, rows_done FROM headwater.chunk_done WHERE task_id = %s"
+_SAVE_STATE = """
+INSERT INTO headwater.table_state (task_id, mapping_id, state, since, fresh, chunks, rows_done) VALUES (%s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (task_id, mapping_id) DO UPDATE SET state = EXCLUDED.state, since = EXCLUDED.since, fresh = EXCLUDED.fresh,
+    chunks = EXCLUDED.chunks, rows_done = EXCLUDED.rows_done
+"""
+_SET_CHUNKS = "INSERT INTO headwater.chunk_done (task_id, mapping_id, number, rows_done) SELECT %s, %s, unnest(%s::int[]), 0"
+_ADD_CHUNK = """
+INSERT INTO headwater.chunk_done (task_id, mapping_id, number, rows_done) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING
+"""
+_CHUNK_IS_DONE = "SELECT FROM headwater.chunk_done WHERE task_id = %s AND mapping_id = %s AND number = %s"
+_FORGET = (
+    "DELETE FROM headwater.chunk_done WHERE task_id = %s",
+    "DELETE FROM headwater.table_state WHERE task_id = %s",
+)
+_FORGET_MAPPINGS = (
+    "DELETE FROM headwater.chunk_done WHERE task_id = %s AND mapping_id = ANY (%s::text[])",
+    "DELETE FROM headwater.table_state WHERE task_id = %s AND mapping_id = ANY (%s::text[])",
+)
+
+
+def prepared(connection: Connection) -> bool:
+    """Whether our tables are there."""
+    row = connection.execute(_THERE).fetchone()
+    return row is not None and bool(row[0])
+
+
+def prepare(connection: Connection) -> None:
+    """Create our schema and tables where they are missing; safe for several at once."""
+    if prepared(connection):
+        return
+    connection.execute(_LOCK_CREATION)
+    for statement in SCHEMA_STATEMENTS:
+        connection.execute(statement.encode())
+
+
+def read(connection: Connection, task_id: str, *, lock: bool = False) -> Checkpoint | None:
+    """The task's checkpoint; with `lock` no commit of the task is under way afterwards, and none can come before this transaction's end."""
+    row = connection.execute(_READ + (" FOR UPDATE" if lock else ""), [task_id]).fetchone()
+    return None if row is None else Checkpoint(row[0], row[1], row[2], row[3], row[4], row[5])
+
+
+def raise_epoch(connection: Connection, task_id: str, epoch: int, move_to: Checkpoint | None, recopy: bool | frozenset[str]) -> Checkpoint:
+    """See `Target.raise_epoch`; in the connection's transaction, which the caller commits."""
+    connection.execute(_ADD, [task_id])
+    old = read(connection, task_id, lock=True)
+    if old is None or old.epoch > epoch:
+        raise Fenced(f"Task {task_id} is held by epoch {old.epoch if old else '?'} at the target; {epoch} is too old.")
+    if old.epoch == epoch:
+        return old
+    new = old.moved_back(move_to, epoch) if move_to is not None else replace(old, epoch=epoch)
+    place = [new.epoch, new.journal_id, new.offset, new.exact_from, new.position, new.commit_us]
+    connection.execute(_MOVE, [*place, task_id])
+    if recopy is True:
+        forget_states(connection, task_id)
+    elif recopy:
+        forget_states(connection, task_id, recopy)
+    return new
+
+
+def advance(connection: Connection, task_id: str, checkpoint: Checkpoint) -> bool:
+    """Write the checkpoint; False where another epoch holds the task."""
+    place = [checkpoint.journal_id, checkpoint.offset, checkpoint.exact_from, checkpoint.position, checkpoint.commit_us]
+    return connection.execute(_ADVANCE, [*place, task_id, checkpoint.epoch]).rowcount == 1
+
+
+def hold(connection: Connection, task_id: str, epoch: int) -> bool:
+    """Keep the task from being taken over until this transaction ends; False where another epoch holds it already."""
+    return connection.execute(_HOLD, [task_id, epoch]).rowcount == 1
+
+
+def states(connection: Connection, task_id: str) -> dict[str, TableState]:
+    """Copy progress by mapping id."""
+    done: dict[str, dict[int, int]] = {}
+    for mapping_id, number, rows in connection.execute(_CHUNKS, [task_id]):
+        done.setdefault(mapping_id, {})[number] = rows
+    found = {}
+    for mapping_id, state, since, fresh, chunks, rows in connection.execute(_STATES, [task_id]):
+        marks = done.get(mapping_id, {})
+        plan = tuple(_chunk(one) for one in chunks)
+        total = rows + sum(marks.values())
+        found[mapping_id] = TableState(mapping_id, CopyState(state), since, fresh, plan, frozenset(marks), total)
+    return found
+
+
+def save_state(connection: Connection, task_id: str, state: TableState) -> None:
+    """Record copy progress as it is; chunks that `copy_chunk` marked before are replaced by those of `state`."""
+    chunks = json.dumps([{"number": c.number, "after": c.after, "upto": c.upto} for c in state.chunks])
+    values: Iterable[Any] = [state.mapping_id, state.state.value, state.since, state.fresh, chunks, state.rows_done]
+    connection.execute(_SAVE_STATE, [task_id, *values])
+    connection.execute(_FORGET_MAPPINGS[0], [task_id, [state.mapping_id]])
+    connection.execute(_SET_CHUNKS, [task_id, state.mapping_id, sorted(state.chunks_done)])
+
+
+def mark_chunk(connection: Connection, task_id: str, mapping_id: str, number: int, rows: int) -> None:
+    """Note that a chunk is in the target."""
+    connection.execute(_ADD_CHUNK, [task_id, mapping_id, number, rows])
+
+
+def chunk_is_done(connection: Connection, task_id: str, mapping_id: str, number: int) -> bool:
+    """Whether a chunk is in the target already."""
+    return connection.execute(_CHUNK_IS_DONE, [task_id, mapping_id, number]).rowcount == 1
+
+
+def forget_states(connection: Connection, task_id: str, mapping_ids: frozenset[str] | None = None) -> None:
+    """Remove copy progress, of all mappings or of these."""
+    if mapping_ids is None:
+        for statement in _FORGET:
+            connection.execute(statement, [task_id])
+    else:
+        for statement in _FORGET_MAPPINGS:
+            connection.execute(statement, [task_id, sorted(mapping_ids)])
+
+
+def forget(connection: Connection, task_id: str) -> None:
+    """Remove everything about a task."""
+    forget_states(connection, task_id)
+    connection.execute("DELETE FROM headwater.checkpoint WHERE task_id = %s", [task_id])
+
+
+def _chunk(one: Mapping[str, Any]) -> Chunk:
+    after, upto = one["after"], one["upto"]
+    return Chunk(one["number"], None if after is None else tuple(after), None if upto is None else tuple(upto))

@@ -1,0 +1,160 @@
+"""One run's side of a target: its open transaction, its checkpoint, and connections for the threads that copy."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import psycopg
+
+from headwater.domain.errors import Fenced, HeadwaterError, TargetError
+from headwater.domain.mapping import TableMapping
+from headwater.domain.merge import MergedTable
+from headwater.domain.tables import TableName
+from headwater.ports.source import Chunk
+from headwater.ports.target import Checkpoint, TableState, Written
+from headwater.targets.postgres import checkpoints
+from headwater.targets.postgres.chunks import copy_chunk
+from headwater.targets.postgres.config import PostgresTargetConfig
+from headwater.targets.postgres.errors import translate
+from headwater.targets.postgres.session import Connection, connect, quoted, write_as_replica
+from headwater.targets.postgres.statements import exists_row
+from headwater.targets.postgres.writer import Writer
+
+
+class _Session:
+    """A connection with its writer."""
+
+    def __init__(self, config: PostgresTargetConfig) -> None:
+        self.connection: Connection = connect(config)
+        self.writer = Writer(self.connection, replica=write_as_replica(self.connection))
+
+    def rollback(self) -> None:
+        """Give the transaction up; a connection that can't even do that is closed."""
+        try:
+            self.connection.rollback()
+        except psycopg.Error:
+            self.connection.close()
+        self.writer.rolled_back()
+
+
+class PostgresTargetRun:
+    """`TargetRun` for PostgreSQL."""
+
+    def __init__(self, config: PostgresTargetConfig, task_id: str, epoch: int) -> None:
+        self._config = config
+        self._task_id = task_id
+        self._epoch = epoch
+        self._lock = threading.Lock()
+        self._idle: list[_Session] = []
+        self._closed = False
+        self._main = _Session(config)
+        try:
+            if self.checkpoint().epoch != epoch:
+                raise self._fenced()
+        except HeadwaterError:
+            self.close()
+            raise
+
+    def checkpoint(self) -> Checkpoint:
+        """See `TargetRun.checkpoint`."""
+        with self._reading("reading the checkpoint") as connection:
+            found = checkpoints.read(connection, self._task_id) if checkpoints.prepared(connection) else None
+            if found is None:
+                raise Fenced(f"Task {self._task_id} has no checkpoint at the target; it was removed, or no epoch was raised.")
+            return found
+
+    def table_states(self) -> dict[str, TableState]:
+        """See `TargetRun.table_states`."""
+        with self._reading("reading the copy's progress") as connection:
+            return checkpoints.states(connection, self._task_id)
+
+    def save_table_state(self, state: TableState) -> None:
+        """See `TargetRun.save_table_state`."""
+        with self._session("recording the copy's progress") as session:
+            checkpoints.save_state(session.connection, self._task_id, state)
+            if not checkpoints.hold(session.connection, self._task_id, self._epoch):
+                raise self._fenced()
+            session.connection.commit()
+
+    def is_empty(self, table: TableName) -> bool:
+        """See `TargetRun.is_empty`."""
+        with self._reading(f"looking into {table}") as connection:
+            return connection.execute(exists_row(quoted(table.schema, table.name))).fetchone() is None
+
+    def copy_chunk(self, mapping: TableMapping, chunk: Chunk, rows: Iterable[bytes], fresh: bool, remove: bool) -> int:
+        """See `TargetRun.copy_chunk`."""
+        with self._session(f"copying to {mapping.target}") as session:
+            task = (self._task_id, self._epoch)
+            count = copy_chunk(session.connection, session.writer, task, mapping, chunk, rows, fresh=fresh, remove=remove)
+            session.writer.committed()
+            return count
+
+    def write(self, merged: Sequence[MergedTable]) -> Written:
+        """See `TargetRun.write`."""
+        tables = ", ".join(sorted({str(one.mapping.target) for one in merged}))
+        try:
+            return self._main.writer.write(merged)
+        except psycopg.Error as error:
+            self._main.rollback()
+            raise translate(error, f"writing to {tables}") from None
+
+    def commit(self, checkpoint: Checkpoint) -> None:
+        """See `TargetRun.commit`."""
+        if checkpoint.epoch != self._epoch:
+            raise TargetError(f"The checkpoint's epoch {checkpoint.epoch} is not the run's {self._epoch}.", kind="internal")
+        connection = self._main.connection
+        try:
+            held = checkpoints.advance(connection, self._task_id, checkpoint)
+            if held:
+                connection.commit()
+        except psycopg.Error as error:
+            self._main.rollback()
+            raise translate(error, "committing") from None
+        if not held:
+            self._main.rollback()
+            raise self._fenced()
+        self._main.writer.committed()
+
+    def rollback(self) -> None:
+        """See `TargetRun.rollback`."""
+        if not self._main.connection.closed:
+            self._main.rollback()
+
+    def close(self) -> None:
+        """See `TargetRun.close`."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for session in [self._main, *idle]:
+            session.connection.close()
+
+    def _fenced(self) -> Fenced:
+        return Fenced(f"Task {self._task_id} is no longer held by epoch {self._epoch} at the target.")
+
+    @contextmanager
+    def _session(self, doing: str) -> Iterator[_Session]:
+        """A connection of the caller's own, apart from the run's transaction."""
+        with self._lock:
+            session = self._idle.pop() if self._idle else None
+        session = session or _Session(self._config)
+        try:
+            yield session
+        except psycopg.Error as error:
+            session.connection.close()
+            raise translate(error, doing) from None
+        except BaseException:
+            session.connection.close()
+            raise
+        with self._lock:
+            if not self._closed:
+                self._idle.append(session)
+                return
+        session.connection.close()
+
+    @contextmanager
+    def _reading(self, doing: str) -> Iterator[Connection]:
+        with self._session(doing) as session:
+            yield session.connection
+            session.connection.rollback()

@@ -1,0 +1,104 @@
+"""Connections to a target, all alike: what text means and how plans are made is pinned, whatever server, database and role say.
+
+Statements join a staged batch to a table by the table's key, and always want the index. Temporary tables have no
+statistics, so the planner is left no other way; without that one bad estimate reads a whole table per batch.
+
+`session_replication_role = replica` is set where the server lets us (docs/decisions/0010): what arrives has passed the source's
+triggers and foreign keys already.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
+from headwater.targets.postgres.config import PostgresTargetConfig
+from headwater.targets.postgres.errors import cannot_connect
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+TEXT_SETTINGS = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "3",
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+    "xmloption": "content",
+    "array_nulls": "on",
+}
+"""What the text form of values depends on; the same as at the source (decision 0002)."""
+
+SESSION_SETTINGS = {
+    "search_path": "pg_catalog",
+    "default_transaction_isolation": "read\\ committed",
+    "default_transaction_read_only": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "temp_buffers": "32MB",
+    "jit": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+}
+
+
+class _TextDumper(Dumper):
+    """Passes `bytes` on as a value in text form whose type the server infers, as everything in a change batch is."""
+
+    format = Format.TEXT
+
+    def dump(self, obj: bytes) -> bytes:
+        return obj
+
+
+def connect(config: PostgresTargetConfig) -> Connection:
+    """Open a connection in transactions of its own (not autocommit).
+
+    Raises TargetError: `target_unavailable` or, where the server answered and said no, `target_refused`."""
+    options = " ".join(f"-c {name}={value}" for name, value in (TEXT_SETTINGS | SESSION_SETTINGS).items())
+    try:
+        connection = psycopg.connect(
+            host=config.host,
+            port=config.port,
+            dbname=config.database,
+            user=config.user,
+            password=config.password,
+            sslmode=config.sslmode,
+            connect_timeout=config.connect_timeout_s,
+            application_name="headwater",
+            client_encoding="UTF8",
+            options=options,
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=30_000,
+        )
+    except psycopg.Error as error:
+        raise cannot_connect(config, error) from None
+    connection.adapters.register_dumper(bytes, _TextDumper)
+    connection.prepare_threshold = 2
+    return connection
+
+
+def write_as_replica(connection: Connection) -> bool:
+    """Keep foreign keys and ordinary triggers of this session from running; False where the server does not let us."""
+    connection.commit()
+    try:
+        connection.execute("SET session_replication_role = replica")
+    except psycopg.errors.InsufficientPrivilege:
+        connection.rollback()
+        return False
+    connection.commit()
+    return True
+
+
+def quoted(schema: str, name: str) -> sql.Identifier:
+    """`"schema"."name"`."""
+    return sql.Identifier(schema, name)

@@ -1,0 +1,181 @@
+"""Writing one mapping's steps into its table: which statement for what, and how the values get there.
+
+Few rows go as prepared statements, which ride in the caller's pipeline where there is one. Many rows go by COPY: straight into the
+table where they are new, otherwise through a temporary staging table and one statement over it. Staged rows are
+sorted by key, which nearly doubles the rate of updates: neighbours in the index are neighbours on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg import sql
+
+from headwater.domain.merge import MergeStep, Move
+from headwater.ports.target import Written
+from headwater.targets.postgres.session import Connection
+from headwater.targets.postgres.statements import Statements
+from headwater.targets.postgres.text_rows import array_literal, copy_rows
+
+SMALL_ROWS = 48
+"""Up to so many rows of one kind are written one by one: staging them would cost as much, mostly in emptying the staging table."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How to write. `rows_first`: rows before deletes. `careful`: nothing is taken as absent. `replacing`: rows that stand
+    are deleted and inserted anew, so that values of a further unique constraint can change hands."""
+
+    rows_first: bool = False
+    careful: bool = False
+    replacing: bool = False
+
+
+@dataclass
+class Tally:
+    """Counts what statements did. Cursors of a pipeline know only when it has ended."""
+
+    inserted: list[Any] = field(default_factory=list)
+    updated: list[Any] = field(default_factory=list)
+    deleted: list[Any] = field(default_factory=list)
+
+    def written(self) -> Written:
+        """The sums."""
+        return Written(*(sum(max(cursor.rowcount, 0) for cursor in kind) for kind in (self.inserted, self.updated, self.deleted)))
+
+
+class TableWriter:
+    """Writes for one mapping. `staged` is shared by all of a connection: staging table -> holds rows of this transaction."""
+
+    def __init__(self, connection: Connection, statements: Statements, staged: dict[str, bool], *, truncates: bool, exact: bool) -> None:
+        self._connection = connection
+        self._sql = statements
+        self._staged = staged
+        self._truncates = truncates
+        self._exact = exact
+
+    def remove(self, step: MergeStep, tally: Tally) -> None:
+        """The step's TRUNCATE and deletes."""
+        if step.truncate:
+            cursor = self._connection.execute(self._sql.truncate if self._truncates else self._sql.clear)
+            tally.deleted.append(cursor)
+        if step.deletes is not None:
+            tally.deleted.append(self._delete(step.deletes))
+
+    def put(self, step: MergeStep, tally: Tally, way: Way) -> None:
+        """The step's rows: moves, then new rows, then rows that may stand, then rows of which some values are known."""
+        for move in step.moves:
+            tally.updated.append(self._move(move))
+        if step.inserts is not None and not way.careful:
+            tally.inserted.append(self._insert(step.inserts))
+        elif step.inserts is not None:
+            self._upsert(step.inserts, tally, way)
+        if step.upserts is not None:
+            self._upsert(step.upserts, tally, way)
+        for batch in step.partials:
+            tally.updated.append(self._update(batch))
+
+    def copy(self, statement: sql.Composed, batch: pa.RecordBatch) -> Any:
+        """COPY a batch; the cursor tells the number of rows."""
+        cursor = self._connection.cursor()
+        with cursor.copy(statement) as copy:
+            for piece in copy_rows(batch):
+                copy.write(piece)
+        return cursor
+
+    def stage_rows(self, batch: pa.RecordBatch) -> None:
+        """Put rows into the staging table, sorted by key."""
+        self.open_staging(self._sql.rows, self._sql.stage_rows)
+        self.copy(self._sql.copy(batch.schema.names, self._sql.rows), _sorted(batch, self._sql.key_names))
+
+    def open_staging(self, staging: sql.Identifier, create: sql.Composed) -> None:
+        """Have the staging table there, and empty."""
+        name = staging.as_string(self._connection)
+        if name not in self._staged:
+            self._connection.execute(create)
+        elif self._staged[name]:
+            self._connection.execute(self._sql.empty(staging))
+        self._staged[name] = True
+
+    def _insert(self, batch: pa.RecordBatch) -> Any:
+        if batch.num_rows > SMALL_ROWS:
+            return self.copy(self._sql.copy(self._sql.columns), batch)
+        return self._each(self._sql.insert, _rows(batch, self._sql.columns))
+
+    def _delete(self, keys: pa.RecordBatch) -> Any:
+        if len(self._sql.key_names) == 1:
+            return self._connection.execute(self._sql.delete_any, [array_literal(keys.column(0))])
+        if keys.num_rows <= SMALL_ROWS:
+            return self._each(self._sql.delete, _rows(keys, self._sql.key_names))
+        self.open_staging(self._sql.keys, self._sql.stage_keys)
+        self.copy(self._sql.copy(self._sql.key_names, self._sql.keys), _sorted(keys, self._sql.key_names))
+        return self._connection.execute(self._sql.delete_staged)
+
+    def _update(self, batch: pa.RecordBatch) -> Any:
+        names = batch.schema.names
+        if batch.num_rows <= SMALL_ROWS:
+            return self._each(self._sql.update(names), _rows(batch, [*self._sql.values_of(names), *self._sql.key_names]))
+        self.stage_rows(batch)
+        return self._connection.execute(self._sql.update_staged(names, differing=not self._exact))
+
+    def _upsert(self, batch: pa.RecordBatch, tally: Tally, way: Way) -> None:
+        if way.replacing:
+            self._replace(batch, tally)
+        elif batch.num_rows <= SMALL_ROWS:
+            tally.updated.append(self._each(self._sql.upsert, _rows(batch, self._sql.columns)))
+        else:
+            self.stage_rows(batch)
+            self.upsert_staged(tally, differing=not self._exact, rows=batch.num_rows)
+
+    def upsert_staged(self, tally: Tally, *, differing: bool, rows: int) -> None:
+        """Update the rows that stand (with `differing`: and differ), then insert those that don't."""
+        updated = 0
+        if self._sql.values_of(self._sql.columns):
+            cursor = self._connection.execute(self._sql.update_staged(self._sql.columns, differing=differing))
+            tally.updated.append(cursor)
+            updated = cursor.rowcount
+        if updated < rows:
+            tally.inserted.append(self._connection.execute(self._sql.insert_missing))
+
+    def _replace(self, batch: pa.RecordBatch, tally: Tally) -> None:
+        self.stage_rows(batch)
+        self._connection.execute(self._sql.keep_unmapped)
+        self._connection.execute(self._sql.delete_replaced)
+        tally.updated.append(self._connection.execute(self._sql.insert_replaced))
+        tally.inserted.append(self._connection.execute(self._sql.insert_missing))
+        self._connection.execute(self._sql.drop_kept)
+
+    def _move(self, move: Move) -> Any:
+        columns = list(move.values)
+        parameters: dict[str, bytes | None] = {f"v{i}": move.values[name] for i, name in enumerate(columns)}
+        parameters |= {f"o{i}": value for i, value in enumerate(move.old_key)}
+        parameters |= {f"n{i}": move.values[name] for i, name in enumerate(self._sql.key_names)}
+        return self._connection.execute(self._sql.move(columns), parameters)
+
+    def _each(self, statement: sql.Composed, rows: Sequence[tuple[bytes | None, ...]]) -> Any:
+        cursor = self._connection.cursor()
+        cursor.executemany(statement, rows)
+        return cursor
+
+
+def is_small(step: MergeStep) -> bool:
+    """Whether nothing of the step needs COPY, so that it can ride in a pipeline."""
+    batches = [step.deletes, step.inserts, step.upserts, *step.partials]
+    return len(step.moves) <= SMALL_ROWS and all(batch is None or batch.num_rows <= SMALL_ROWS for batch in batches)
+
+
+def _rows(batch: pa.RecordBatch, columns: Sequence[str]) -> list[tuple[bytes | None, ...]]:
+    return list(zip(*(batch.column(name).to_pylist() for name in columns), strict=True))
+
+
+def _sorted(batch: pa.RecordBatch, key: Sequence[str]) -> pa.RecordBatch:
+    """By length and then by bytes, which for whole numbers without sign is their order."""
+    columns = [batch.column(name) for name in key]
+    lengths = [pc.binary_length(column) for column in columns]
+    parts = [part for pair in zip(lengths, columns, strict=True) for part in pair]
+    table = pa.table(parts, names=[str(i) for i in range(len(parts))])
+    return batch.take(pc.sort_indices(table, sort_keys=[(name, "ascending") for name in table.column_names]))

@@ -1,0 +1,81 @@
+"""PostgreSQL as a target: what can be asked of it without a run, and how runs begin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import psycopg
+
+from headwater.domain.mapping import TableMapping
+from headwater.domain.tables import TableName, TableSchema
+from headwater.ports.source import Finding
+from headwater.ports.target import Checkpoint, TableState
+from headwater.targets.postgres import catalog, checkpoints
+from headwater.targets.postgres.check import find
+from headwater.targets.postgres.config import PostgresTargetConfig
+from headwater.targets.postgres.errors import translate
+from headwater.targets.postgres.run import PostgresTargetRun
+from headwater.targets.postgres.session import Connection, connect
+
+
+class PostgresTarget:
+    """`Target` for PostgreSQL 12 and later. Each call opens a connection of its own."""
+
+    def __init__(self, config: PostgresTargetConfig) -> None:
+        self._config = config
+
+    def test(self) -> None:
+        """See `Target.test`."""
+        with self._connected("saying hello") as connection:
+            connection.execute("SELECT")
+
+    def tables(self) -> list[TableName]:
+        """See `Target.tables`."""
+        with self._connected("listing tables") as connection:
+            return catalog.all_tables(connection)
+
+    def describe(self, tables: Sequence[TableName]) -> dict[TableName, TableSchema]:
+        """See `Target.describe`."""
+        with self._connected("describing tables") as connection:
+            return {table: info.schema for table, info in catalog.read_tables(connection, tables).items()}
+
+    def check(self, mappings: Sequence[TableMapping]) -> list[Finding]:
+        """See `Target.check`."""
+        with self._connected("checking the target") as connection:
+            return find(connection, mappings)
+
+    def look(self, task_id: str) -> tuple[Checkpoint, dict[str, TableState]]:
+        """See `Target.look`."""
+        with self._connected("reading the checkpoint") as connection:
+            place = checkpoints.read(connection, task_id) if checkpoints.prepared(connection) else None
+            return (Checkpoint(0), {}) if place is None else (place, checkpoints.states(connection, task_id))
+
+    def raise_epoch(self, task_id: str, epoch: int, move_to: Checkpoint | None = None, recopy: bool | frozenset[str] = False) -> Checkpoint:
+        """See `Target.raise_epoch`."""
+        with self._connected("taking the task over") as connection:
+            checkpoints.prepare(connection)
+            place = checkpoints.raise_epoch(connection, task_id, epoch, move_to, recopy)
+            connection.commit()
+            return place
+
+    def open(self, task_id: str, epoch: int) -> PostgresTargetRun:
+        """See `Target.open`."""
+        return PostgresTargetRun(self._config, task_id, epoch)
+
+    def forget(self, task_id: str) -> None:
+        """See `Target.forget`."""
+        with self._connected("forgetting the task") as connection:
+            if checkpoints.prepared(connection):
+                checkpoints.forget(connection, task_id)
+                connection.commit()
+
+    @contextmanager
+    def _connected(self, doing: str) -> Iterator[Connection]:
+        connection = connect(self._config)
+        try:
+            yield connection
+        except psycopg.Error as error:
+            raise translate(error, f"{doing} at {self._config}") from None
+        finally:
+            connection.close()
