@@ -21,7 +21,7 @@ from headwater.ports.source import Source
 from headwater.ports.store import DataSource, Scope, Store, Task
 from headwater.ports.target import Target
 from headwater.services import bounded, checks, content
-from headwater.services.errors import ServiceError, invalid, refusal, unknown_data_source
+from headwater.services.errors import invalid, refusal, unknown_data_source
 from headwater.services.pages import Page, page
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,8 @@ ALIASES = {"POSTGRESQL/OPENGAUSS": "POSTGRESQL"}
 DATABASE_TIMEOUT_S = 20.0
 """How long a request waits for a database: the SDK waits 120 s, a person less."""
 
-RELEASE_TIMEOUT_S = 10.0
-"""How long deleting a data source tries to drop what stands at the source; its capture may still be ending."""
+RELEASE_TIMEOUT_S = 45.0
+"""How long deleting a data source waits for the supervisor to drop what stands at the source, which it tries every 30 s."""
 
 _NAME = re.compile(r"[^&<>\"'()]{1,255}")
 _TYPE = re.compile(r"([^(]+?)\s*\(\s*(\d+)\s*(?:,\s*(-?\d+)\s*)?\)(.*)", re.DOTALL)
@@ -180,7 +180,7 @@ class DataSources:
         """Remove it, after what we made at the source has been dropped.
 
         Refused with FDI.3033 while a task uses it (the message names the tasks), or where our slot and publication can't be
-        dropped at the source (the message says why). `force` deletes all the same and writes to the log what is left behind."""
+        dropped at the source (the message says why). `force` deletes all the same and logs what is left behind there."""
         found = self._known(scope, data_source_id)
         users = self._users(found)
         if users:
@@ -275,20 +275,26 @@ class DataSources:
             )
 
     def _release(self, found: DataSource, force: bool) -> None:
-        """Drop our slot and publication; tries for a while, because the capture that uses them may still be ending."""
+        """Wait until the supervisor has dropped our slot and publication: it knows when the capture that uses them has ended.
+
+        A source that can't be reached is told at once instead of waited for."""
         deadline = time.monotonic() + RELEASE_TIMEOUT_S
-        self._nudge()
+        reachable = self._connections.source(found)
         while found.published:
+            self._nudge()
             try:
-                bounded.within(RELEASE_TIMEOUT_S, "dropping our slot", self._connections.source(found).release)
-                self._store.set_published(found.id, False)
+                bounded.within(DATABASE_TIMEOUT_S, "dropping our slot", reachable.test)
+                late = "This is still under way; delete it again in a moment." if time.monotonic() >= deadline else ""
             except HeadwaterError as error:
-                if force:
-                    log.warning("data_source_left_behind", extra={"data_source_id": found.id, "reason": str(error)})
-                    return
-                if time.monotonic() >= deadline:
-                    raise _not_released(error) from error
-                self._pause(0.2)
+                late = f"{error} Delete it again when the source can be reached."
+            if late and force:
+                log.warning("slot_left_behind", extra={"data_source_id": found.id, "reason": late})
+                return
+            if late:
+                raise invalid(
+                    "datasource_id", f"our slot and publication must be dropped at the source first, or they keep its log for ever. {late}"
+                )
+            self._pause(0.25)
             found = self._store.data_source(found.id) or replace(found, published=False)
 
     def _forget_leftovers(self, found: DataSource) -> None:
@@ -324,14 +330,6 @@ def _answer(future: Future[T], side: str, what: str) -> T:
         return bounded.result(future, DATABASE_TIMEOUT_S, what)
     except HeadwaterError as error:
         raise refusal("FDI.3016", f"At the {side}: {error}") from error
-
-
-def _not_released(error: HeadwaterError) -> ServiceError:
-    return invalid(
-        "datasource_id",
-        f"our slot and publication can't be dropped at the source: {error} They would keep its log for ever, so the data source is kept. "
-        "Delete it again when the source can be reached.",
-    )
 
 
 def server(data_source: DataSource) -> tuple[Any, ...]:

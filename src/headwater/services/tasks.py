@@ -401,7 +401,7 @@ class Tasks:
         """Wait until the supervisor has ended the task's worker. Raises FDI.3028 where it does not come to that."""
         deadline = time.monotonic() + STOP_TIMEOUT_S
         found: Task | None = task
-        while found is not None and found.started_once and found.state in RUNNING:
+        while found is not None and found.state in RUNNING:
             if time.monotonic() >= deadline:
                 raise refusal("FDI.3028", "Its worker has not ended yet; try again in a moment.")
             self._nudge()
