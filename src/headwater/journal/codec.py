@@ -8,8 +8,6 @@ stay as they are: they are merged, and compressed then.
 from __future__ import annotations
 
 import json
-import struct
-import zlib
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -17,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.domain.changes import TRANSACTIONS_SCHEMA, ChangeBatch, Frame, Op, batch_schema
-from headwater.domain.errors import JournalError
 from headwater.domain.tables import Column, TableName, TableSchema
+from headwater.journal.seals import damaged
 
 COMPRESS_FROM_BYTES = 32 << 10
 _TRANSACTIONS_MESSAGE_BYTES = TRANSACTIONS_SCHEMA.serialize().size
@@ -44,11 +42,6 @@ def encode(data: pa.RecordBatch) -> bytes:
     return bytes(memoryview(sink.getvalue())[skip:])
 
 
-def seal(body: bytes, *numbers: int) -> int:
-    """The checksum of a blob together with the index values that reading it relies on."""
-    return zlib.crc32(body, zlib.crc32(struct.pack(f"<{len(numbers)}q", *numbers)))
-
-
 def decode(body: bytes, intact: bool, schema: pa.Schema, what: str) -> pa.RecordBatch:
     """The batch again; `intact` tells whether its checksum fits.
 
@@ -56,11 +49,11 @@ def decode(body: bytes, intact: bool, schema: pa.Schema, what: str) -> pa.Record
         JournalError: kind `journal_damaged`; `what` names the offsets.
     """
     if not intact:
-        raise JournalError(f"The journal is damaged: {what} does not match its checksum. Restore the journal, or begin a new history.")
+        raise damaged(f"{what} does not match its checksum")
     try:
         return pa.ipc.read_record_batch(pa.py_buffer(body), schema)
     except (pa.ArrowException, OSError) as error:
-        raise JournalError(f"The journal is damaged: {what} can't be decoded. Restore the journal, or begin a new history.") from error
+        raise damaged(f"{what} can't be decoded") from error
 
 
 def count(batch: ChangeBatch) -> Counts:
@@ -101,7 +94,7 @@ def cut(frame: Frame, skip: int) -> Frame:
     """The frame without its first `skip` transactions."""
     batches = []
     for batch in frame.batches:
-        at = pc.sum(pc.less(batch.data.column(1), skip)).as_py()
+        at = pc.sum(pc.less(batch.data.column(1), pa.scalar(skip, pa.int32()))).as_py()
         if at == batch.data.num_rows:
             continue
         rest = batch.data.slice(at)

@@ -30,7 +30,7 @@ class Consolidator:
 
     def reload(self) -> None:
         """Look at the end of the tables again."""
-        rows = [row for row, _ in self._reader.find("ORDER BY first_offset DESC, part DESC LIMIT ?", (TAIL_MAX,))]
+        rows = list(self._reader.rows("ORDER BY first_offset DESC, part DESC LIMIT ?", (TAIL_MAX,)))
         self._tail = []
         for row in reversed(rows):
             if self._tail and self._tail[-1].next_offset != row.first_offset:

@@ -18,6 +18,7 @@ from pathlib import Path
 import apsw
 
 from headwater.domain.errors import JournalError
+from headwater.journal import state
 
 FILE_NAME = "journal.db"
 APPLICATION_ID = 0x48574A31  # "HWJ1"
@@ -37,9 +38,16 @@ CREATE TABLE state (
     stamp_reach  INTEGER,          -- highest commit stamp ever appended
     seen_reach   INTEGER,          -- highest seen_us ever appended
     earliest_us  INTEGER,          -- seek is exact from here on
-    fresh        INTEGER NOT NULL  -- 1 while no transaction has followed the beginning or the last break
+    fresh        INTEGER NOT NULL, -- 1 while no transaction has followed the beginning or the last break
+    crc          INTEGER NOT NULL  -- of all the others
 );
-CREATE TABLE schemas (id INTEGER PRIMARY KEY, first_offset INTEGER NOT NULL, table_name TEXT NOT NULL, body TEXT NOT NULL);
+CREATE TABLE schemas (
+    id            INTEGER PRIMARY KEY,
+    first_offset  INTEGER NOT NULL,  -- where it was seen first
+    table_name    TEXT NOT NULL,
+    body          TEXT NOT NULL,
+    crc           INTEGER NOT NULL
+);
 CREATE TABLE frames (
     id            INTEGER PRIMARY KEY,
     first_offset  INTEGER NOT NULL,
@@ -167,7 +175,7 @@ def _check_or_create(connection: apsw.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(SCHEMA)
     connection.execute("INSERT INTO meta VALUES ('journal_id', ?)", (uuid.uuid4().hex,))
-    connection.execute("INSERT INTO state (one, next_offset, fresh) VALUES (1, 0, 1)")
+    state.create(connection)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT_VERSION}")
     connection.execute("COMMIT")
 

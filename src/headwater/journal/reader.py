@@ -22,6 +22,7 @@ from headwater.journal.codec import cut
 from headwater.journal.layout import translated
 from headwater.journal.progress import ProgressReader
 from headwater.journal.rows import FrameRow, RowReader, StoredFrame
+from headwater.journal.seals import damaged
 from headwater.journal.wakeups import Ear
 from headwater.ports.journal import JournalEnd, Placed, Window
 
@@ -201,13 +202,13 @@ def _check_joined(found: list[StoredFrame], offset: int, part: int) -> None:
 
 def _gap(expected: int, row: FrameRow | None) -> JournalError:
     found = "nothing" if row is None else row.name
-    return JournalError(f"The journal is damaged: offset {expected} is missing, {found} follows. Restore it, or begin a new history.")
+    return damaged(f"offset {expected} is missing, {found} follows")
 
 
 def _first_at_or_after(stored: StoredFrame, time_us: int) -> int:
-    at: int = pc.index(pc.greater_equal(stored.transactions().column(1), time_us), pa.scalar(True)).as_py()
+    at: int = pc.index(pc.greater_equal(stored.transactions().column(1), pa.scalar(time_us, pa.int64())), pa.scalar(True)).as_py()
     if at < 0:
-        raise JournalError(f"The journal is damaged: {stored.row.name} does not hold the stamp that its index promises.")
+        raise damaged(f"{stored.row.name} does not hold the stamp that its index promises")
     return at
 
 

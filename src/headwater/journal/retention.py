@@ -60,7 +60,7 @@ class Dropper:
         group: list[FrameRow] = []
         drop: list[FrameRow] = []
         size = 0
-        for row, _ in self._reader.find("WHERE first_offset < ? ORDER BY first_offset, part LIMIT ?", (next_offset, STEP_FRAMES)):
+        for row in self._reader.rows("WHERE first_offset < ? ORDER BY first_offset, part LIMIT ?", (next_offset, STEP_FRAMES)):
             group.append(row)
             if not row.last:
                 continue  # all parts of a transaction are judged by its last one

@@ -6,8 +6,10 @@ Functions here run inside a transaction that the caller has opened, and let SQLi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from typing import Any
 
 import apsw
 import pyarrow as pa
@@ -15,7 +17,8 @@ import pyarrow.compute as pc
 
 from headwater.domain.changes import TRANSACTIONS_SCHEMA, ChangeBatch, Frame
 from headwater.domain.tables import TableSchema
-from headwater.journal.codec import Counts, Schemas, count, decode, encode, schema_from_text, schema_to_text, seal
+from headwater.journal.codec import Counts, Schemas, count, decode, encode, schema_from_text, schema_to_text
+from headwater.journal.seals import damaged, seal
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,7 @@ class RowWriter:
         """Forget what was handed out and read it from the tables again."""
         self._next_frame = 1 + (self.connection.execute("SELECT max(id) FROM frames").get or 0)
         self._next_batch = 1 + (self.connection.execute("SELECT max(id) FROM batches").get or 0)
-        known = self.connection.execute("SELECT id, body FROM schemas ORDER BY id")
-        self._schema_ids = {schema_from_text(body): id_ for id_, body in known}
+        self._schema_ids = {schema: id_ for id_, schema in stored_schemas(self.connection)}
 
     def insert(
         self, encoded: EncodedFrame, first_offset: int, reach: tuple[int, int], level: int = 0, frame_id: int | None = None
@@ -144,14 +146,15 @@ class RowWriter:
             len(encoded.batches),
             0,
         )
-        self.connection.execute(_INSERT_FRAME, (*astuple(row)[:-1], row.seal(encoded.body), encoded.body))
+        row = replace(row, crc=row.seal(encoded.body))
+        self.connection.execute(_INSERT_FRAME, (*astuple(row), encoded.body))
         return row
 
     def _insert_batches(self, batches: tuple[EncodedBatch, ...], first_offset: int) -> int:
         first = self._next_batch
         for batch in batches:
             schema_id = self._schema_id(batch.schema, first_offset)
-            crc = seal(batch.body, schema_id, batch.rows)
+            crc = _seal_batch(batch.body, schema_id, batch.rows, batch.unchanged)
             row = (self._next_batch, schema_id, batch.rows, *astuple(batch.counts), batch.unchanged, crc, batch.body)
             self.connection.execute(_INSERT_BATCH, row)
             self._next_batch += 1
@@ -164,8 +167,9 @@ class RowWriter:
     def _schema_id(self, schema: TableSchema, first_offset: int) -> int:
         found = self._schema_ids.get(schema)
         if found is None:
-            values = (first_offset, str(schema.table), schema_to_text(schema))
-            self.connection.execute("INSERT INTO schemas (first_offset, table_name, body) VALUES (?, ?, ?)", values)
+            text = schema_to_text(schema)
+            values = (first_offset, str(schema.table), text, seal(text.encode()))
+            self.connection.execute("INSERT INTO schemas (first_offset, table_name, body, crc) VALUES (?, ?, ?, ?)", values)
             found = self._schema_ids[schema] = self.connection.last_insert_rowid()
         return found
 
@@ -214,10 +218,18 @@ class RowReader:
         self._tables: dict[int, str] = {}
         self.schemas = Schemas()
 
+    def rows(self, where: str, values: tuple[int, ...]) -> Iterator[FrameRow]:
+        """Index rows alone; `where` is the rest of a statement of ours."""
+        for columns in self._connection.execute(f"SELECT {COLUMNS} FROM frames {where}", values):  # noqa: S608 our own texts
+            yield _row(columns)
+
     def find(self, where: str, values: tuple[int, ...]) -> Iterator[tuple[FrameRow, bytes]]:
-        """Index rows with their transactions' blob; `where` is the rest of a statement of ours."""
+        """The same with the blob of transactions, checked."""
         for *columns, body in self._connection.execute(f"SELECT {COLUMNS}, body FROM frames {where}", values):  # noqa: S608 our own texts
-            yield FrameRow(*columns), body
+            row = _row(columns)
+            if row.seal(body) != row.crc:
+                raise damaged(f"{row.name} does not match its checksum")
+            yield row, body
 
     def load(self, row: FrameRow, body: bytes, tables: frozenset[str] | None) -> StoredFrame:
         """The frame with the batches of the wanted tables."""
@@ -230,7 +242,7 @@ class RowReader:
         batches = []
         for schema_id, rows, unchanged, crc, blob in self._connection.execute(statement, (*values, *ids)):
             self._learn(schema_id)
-            batches.append(StoredBatch(schema_id, unchanged, seal(blob, schema_id, rows) == crc, blob))
+            batches.append(StoredBatch(schema_id, unchanged, _seal_batch(blob, schema_id, rows, unchanged) == crc, blob))
         return StoredFrame(row, body, tuple(batches))
 
     def _known(self) -> dict[int, str]:
@@ -242,6 +254,27 @@ class RowReader:
     def _learn(self, schema_id: int) -> None:
         if schema_id in self.schemas.tables:
             return
-        for id_, name, text in self._connection.execute("SELECT id, table_name, body FROM schemas"):
-            self._tables[id_] = name
-            self.schemas.tables.setdefault(id_, schema_from_text(text))
+        for id_, schema in stored_schemas(self._connection):
+            self._tables[id_] = str(schema.table)
+            self.schemas.tables.setdefault(id_, schema)
+        if schema_id and schema_id not in self.schemas.tables:
+            raise damaged(f"table schema {schema_id} is missing")
+
+
+def stored_schemas(connection: apsw.Connection) -> Iterator[tuple[int, TableSchema]]:
+    """All table schemas by id. Raises JournalError where one is damaged."""
+    for id_, text, crc in connection.execute("SELECT id, body, crc FROM schemas ORDER BY id"):
+        if not isinstance(text, str) or seal(text.encode()) != crc:
+            raise damaged(f"table schema {id_} does not match its checksum")
+        yield id_, schema_from_text(text)
+
+
+def _row(columns: Sequence[Any]) -> FrameRow:
+    row = FrameRow(*columns)
+    if not all(isinstance(value, int) for value in columns[:8]) or not all(isinstance(value, int) for value in columns[9:]):
+        raise damaged(f"index row {row.id} holds what is no number")
+    return row
+
+
+def _seal_batch(body: bytes, schema_id: int, rows: int, unchanged: str) -> int:
+    return seal(body, schema_id, rows, zlib.crc32(str(unchanged).encode()))

@@ -7,10 +7,12 @@ or broken: behind both, only times beyond every stamp that went before are free 
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import astuple, dataclass, fields, replace
 
 import apsw
 
+from headwater.journal.seals import damaged
 from headwater.ports.journal import JournalEnd
 
 
@@ -24,7 +26,7 @@ class State:
     stamp_reach: int | None
     seen_reach: int | None
     earliest_us: int | None
-    fresh: bool
+    fresh: int  # 1 or 0, as SQLite gives it back
 
     def end(self, journal_id: str) -> JournalEnd:
         """The same for readers."""
@@ -47,13 +49,13 @@ class State:
             stamp_reach=stamp_max if reach is None else max(reach, stamp_max),
             seen_reach=seen_max if self.seen_reach is None else max(self.seen_reach, seen_max),
             earliest_us=earliest,
-            fresh=False,
+            fresh=0,
         )
 
     def broken(self, position: str, source_us: int) -> State:
         """After a break in the history, which takes one offset."""
         earliest = source_us if self.stamp_reach is None else max(source_us, self.stamp_reach + 1)
-        return replace(self, next_offset=self.next_offset + 1, position=position, source_us=source_us, earliest_us=earliest, fresh=True)
+        return replace(self, next_offset=self.next_offset + 1, position=position, source_us=source_us, earliest_us=earliest, fresh=1)
 
     def dropped(self, stamp_reach: int) -> State:
         """After frames up to a running maximum of `stamp_reach` were dropped."""
@@ -66,11 +68,24 @@ _COLUMNS = [f.name for f in fields(State)]
 
 def load(connection: apsw.Connection) -> State:
     """Read it."""
-    row = connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM state").fetchone()  # noqa: S608 our own names
-    assert row is not None
-    return State(*row)
+    row = connection.execute(f"SELECT {', '.join(_COLUMNS)}, crc FROM state").fetchone()  # noqa: S608 our own names
+    if row is None or row[-1] != _crc(row[:-1]):
+        raise damaged("the record of where it stands does not match its checksum")
+    return State(*row[:-1])
+
+
+def _crc(values: tuple[object, ...]) -> int:
+    return zlib.crc32(repr(values).encode())
+
+
+def create(connection: apsw.Connection) -> None:
+    """The state of a new journal."""
+    connection.execute("INSERT INTO state (one, next_offset, fresh, crc) VALUES (1, 0, 1, 0)")
+    save(connection, State(0, None, None, None, None, None, 1))
 
 
 def save(connection: apsw.Connection, state: State) -> None:
     """Write it, inside the caller's transaction."""
-    connection.execute(f"UPDATE state SET {', '.join(f'{c} = ?' for c in _COLUMNS)}", astuple(state))  # noqa: S608 our own names
+    values = astuple(state)
+    columns = ", ".join(f"{column} = ?" for column in _COLUMNS)
+    connection.execute(f"UPDATE state SET {columns}, crc = ?", (*values, _crc(values)))  # noqa: S608 our own names

@@ -70,7 +70,7 @@ class EmbeddedJournalWriter:
     def _remove_unfinished(self) -> None:
         """Parts of a transaction whose last part never came: the source sends all of it again."""
         with self._transaction():
-            parts = [row for row, _ in RowReader(self._connection).find("WHERE first_offset >= ?", (self._state.next_offset,))]
+            parts = list(RowReader(self._connection).rows("WHERE first_offset >= ?", (self._state.next_offset,)))
             for row in parts:
                 self._rows.delete(row)
         self._next_part = 0
