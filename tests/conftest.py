@@ -9,10 +9,12 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
+import headwater
 from headwater.clusters import Installation, PrivatePostgres, find_postgres
 from tests.databases import Database
 
@@ -29,6 +31,15 @@ class ClusterFactory(Protocol):
 
 def _free_name() -> str:
     return f"t_{os.getpid()}_{next(_numbers)}"
+
+
+def pytest_report_header() -> str:
+    """Which decoder and which servers the run is about; a compiled decoder that is older than its source must not be tested."""
+    source = Path(headwater.__file__).parent / "wire" / "pgoutput.py"
+    compiled = list(source.parent.glob("pgoutput*.so"))
+    if compiled and compiled[0].stat().st_mtime < source.stat().st_mtime:
+        raise pytest.UsageError(f"{compiled[0].name} is older than pgoutput.py; run `make setup` (or delete it)")
+    return f"headwater: {'compiled' if compiled else 'uncompiled'} decoder; servers: {', '.join(map(str, (i.bin for i in BOTH)))}"
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import os
 import secrets
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,7 +18,7 @@ from types import FrameType
 import structlog
 import uvicorn
 
-from headwater import adapters, cli, logs
+from headwater import adapters, logs
 from headwater.api.app import create_app
 from headwater.api.services import Services
 from headwater.domain.errors import HeadwaterError
@@ -54,48 +53,46 @@ REQUESTS_END_S = 2
 log = structlog.get_logger("headwater.service")
 
 
-def main() -> None:
-    """The console script: run the command line, and tell errors that we understand in one sentence instead of a traceback."""
-    try:
-        cli.app(obj=Composition())
-    except HeadwaterError as error:
-        sys.stderr.write(f"headwater: {error}\n")
-        sys.exit(2 if isinstance(error, SettingsError) else 1)
+def init(settings: Settings) -> FirstAccess:
+    """Make what is not there yet: the data directory, the key, the metadata, the first access. May be repeated, also after a crash
+    half-way.
 
-
-class Composition:
-    """Does what the command line asks for (see `cli.Program`)."""
-
-    def init(self, settings: Settings) -> FirstAccess:
-        """See `cli.Program.init`. May be repeated, also after a crash half-way: it makes what is missing."""
-        os.umask(UMASK)
-        _make_private(settings.data_dir)
-        migrate(settings.metadata_url)
-        key = read_key(settings)
-        with ExitStack() as stack:
-            store = SqlStore(settings.metadata_url, key or bytes(KEY_BYTES))
-            stack.callback(store.close)
-            if key is None:
-                if store.first_user() is not None:
-                    raise missing_key(settings)
-                store = SqlStore(settings.metadata_url, make_key(settings.data_dir / KEY_FILE))
-                stack.callback(store.close)
-            return initialise(store)
-
-    def serve(self, settings: Settings) -> None:
-        """See `cli.Program.serve`. Ends after SIGTERM or SIGINT, once the workers are drained."""
-        os.umask(UMASK)
-        logs.configure(settings.log.level, settings.log.format)
-        check(settings.metadata_url)
-        key = read_key(settings)
+    Raises:
+        HeadwaterError: the settings do not fit what is there, or the metadata can't be reached.
+    """
+    os.umask(UMASK)
+    _make_private(settings.data_dir)
+    migrate(settings.metadata_url)
+    key = read_key(settings)
+    with ExitStack() as stack:
+        store = SqlStore(settings.metadata_url, key or bytes(KEY_BYTES))
+        stack.callback(store.close)
         if key is None:
-            raise missing_key(settings)
-        with ExitStack() as stack:
-            stack.enter_context(alone(settings.data_dir))
-            listener = stack.enter_context(listen(settings.host, settings.port))
-            store = SqlStore(settings.metadata_url, key)
+            if store.first_user() is not None:
+                raise missing_key(settings)
+            store = SqlStore(settings.metadata_url, make_key(settings.data_dir / KEY_FILE))
             stack.callback(store.close)
-            run(assemble(settings, store), listener, settings)
+        return initialise(store)
+
+
+def serve(settings: Settings) -> None:
+    """Run the service until SIGTERM or SIGINT; returns once the workers are drained.
+
+    Raises:
+        HeadwaterError: it can't start: not initialised, another schema, another service on the same directory, address taken.
+    """
+    os.umask(UMASK)
+    logs.configure(settings.log.level, settings.log.format)
+    check(settings.metadata_url)
+    key = read_key(settings)
+    if key is None:
+        raise missing_key(settings)
+    with ExitStack() as stack:
+        stack.enter_context(alone(settings.data_dir))
+        listener = stack.enter_context(listen(settings.host, settings.port))
+        store = SqlStore(settings.metadata_url, key)
+        stack.callback(store.close)
+        run(assemble(settings, store), listener, settings)
 
 
 @dataclass(frozen=True)

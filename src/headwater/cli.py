@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
 import headwater
-from headwater.services.setup import FirstAccess
-from headwater.settings import Settings, load
+
+if TYPE_CHECKING:  # commands import what they need: starting is most of what a short command does
+    from headwater.services.setup import FirstAccess
+    from headwater.settings import Settings
 
 
 class Program(Protocol):
@@ -63,6 +65,8 @@ def init(
     as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False,
 ) -> None:
     """Make the metadata and the first project, instance, administrator and access key, and show them once."""
+    from headwater.settings import load
+
     settings = load(config, data_dir=data_dir, database_url=database_url)
     program: Program = context.obj
     made = program.init(settings)
@@ -82,6 +86,8 @@ def serve(
     config: Config = None,
 ) -> None:
     """Run the API and the supervisor until SIGTERM or Ctrl-C."""
+    from headwater.settings import load
+
     program: Program = context.obj
     program.serve(load(config, data_dir=data_dir, host=host, port=port, database_url=database_url))
 

@@ -15,7 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -26,14 +26,22 @@ class Guarded:
     """A running command. Its output goes to the end of the file `log`.
 
     `account` (uid, gid) is who runs it, None: we ourselves. `remove` is a directory that is removed when the command had to be ended
-    because its starter died.
+    because its starter died. `environment` replaces ours.
     """
 
-    def __init__(self, command: Sequence[str], log: Path, *, account: tuple[int, int] | None = None, remove: Path | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        log: Path,
+        *,
+        account: tuple[int, int] | None = None,
+        remove: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         uid, gid = account or (-1, -1)
         guard = [sys.executable, "-I", "-S", __file__, str(uid), str(gid), str(log), str(remove or "")]
         self._guard = subprocess.Popen(
-            [*guard, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/", start_new_session=True
+            [*guard, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/", env=environment, start_new_session=True
         )
         assert self._guard.stdout is not None
         self.pid = int(self._guard.stdout.readline() or 0)

@@ -1,0 +1,328 @@
+"""What happens in the demo, in order, and what is said about it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+import psycopg
+
+from headwater.client import ApiError, Client, Unreachable
+from headwater.clusters import ClusterError
+from headwater.demo import shop
+from headwater.demo.compare import compare
+from headwater.demo.screen import Bars, Screen
+from headwater.demo.stage import DATABASE, DemoFailed, Stage
+
+COPY_TIMEOUT_S = 120.0
+CATCH_UP_TIMEOUT_S = 60.0
+LIVE_S = 6.0
+LOOK_S = 0.15
+LIFE_PER_S = 150.0
+GENTLE_PER_S = 5.0
+INTERRUPTED = 130
+KINDS = ("inserted", "updated", "deleted")
+
+Json = dict[str, Any]
+
+
+def run(*, once: bool) -> int:
+    """Play the demo. `once` ends by itself. Returns the exit status: 0 where source and target are equal at the end."""
+    screen = Screen()
+    signal.signal(signal.SIGTERM, _interrupt)
+    with Stage(screen.answered) as stage:
+        try:
+            return Story(stage, screen).tell(once)
+        except KeyboardInterrupt:
+            screen.say("\nStopping: the service, both servers and all files of the demo go away.")
+            return INTERRUPTED
+        except (ApiError, ClusterError, DemoFailed, Unreachable, psycopg.Error) as error:
+            screen.bad(f"The demo can't go on: {error}")
+            if log := stage.service_log():
+                screen.say(f"[dim]The service's log ends with:[/]\n{log}")
+            return 1
+
+
+class Story:
+    """One playing of the demo."""
+
+    def __init__(self, stage: Stage, screen: Screen) -> None:
+        self._stage, self._screen = stage, screen
+        self._task_id = ""
+
+    def tell(self, once: bool) -> int:
+        """All of it; the ten lines that are the demo."""
+        self._screen.title()
+        self._databases()
+        client = self._service()
+        self._task(client)
+        self._copy(client)
+        life = self._live(client)
+        since = self._accident(client, life)
+        self._reset(client, since)
+        equal = self._verdict(client, life)
+        if not once:
+            self._stay()
+        return 0 if equal else 1
+
+    # -- the steps
+
+    def _databases(self) -> None:
+        """Two servers; a filled shop in one, empty tables in the other."""
+        self._screen.step("Two databases", "Both are PostgreSQL servers of the demo's own, from binaries that came with the package.")
+        self._stage.open_databases()
+        with psycopg.connect(self._source) as source, psycopg.connect(self._target) as target:
+            source.execute(shop.SCHEMA)
+            target.execute(shop.SCHEMA)
+            source.execute(shop.FILL)
+            counts = [(table, f"{_count(source, table):,}", f"{_count(target, table):,}") for table in shop.TABLES]
+        version = ".".join(map(str, self._stage.source.installation.version))
+        self._screen.good(f"PostgreSQL {version}: source on port {self._stage.source.port}, target on port {self._stage.target.port}.")
+        self._screen.say("A small shop lives in the source; its tables refer to one another. The target has the same tables, empty:")
+        self._screen.rows(["table", "source rows", "target rows"], counts)
+
+    def _service(self) -> Client:
+        """`headwater init` and `headwater serve`."""
+        self._screen.step("The service", "[dim]$[/] headwater init --data-dir …\n[dim]$[/] headwater serve --data-dir …")
+        self._stage.open_service()
+        self._screen.good(f"The API answers at {self._stage.address}; from here on everything goes through it, with signed requests.")
+        return self._stage.client()
+
+    def _task(self, client: Client) -> None:
+        """Two data sources and a combined task over all tables."""
+        self._screen.step("A combined task", "Two saved connections, and one task that maps every table by name:")
+        self._screen.tracing = True
+        app = self._stage.access["app_id"]
+        source = client.create_data_source("demo-source", "POSTGRESQL", app, self._content(self._stage.source))["datasource_id"]
+        target = client.create_data_source("demo-target", "POSTGRESQL", app, self._content(self._stage.target))["datasource_id"]
+        mapped = client.init_task(source, target, auto_mapping=True)
+        self._task_id = client.create_task("demo", mapped["task_id"])
+        client.start(self._task_id)
+        self._screen.tracing = False
+        self._screen.good("The task is started. It first copies what is there, then follows the source's log for ever.")
+
+    def _copy(self, client: Client) -> None:
+        """The first copy, a bar per table."""
+        self._screen.step("The first copy", "In keyed chunks, several at a time, while both databases stay in use:")
+        began, rows = time.monotonic(), 0
+        with self._screen.bars() as bars:
+            for seen in self._watch(client, COPY_TIMEOUT_S, "the first copy"):
+                tables = seen["progress"]["tables"]
+                rows = sum(table["rows_done"] for table in tables)
+                _draw_copy(bars, tables)
+                if seen["state"] == "following":
+                    break
+        spent = time.monotonic() - began
+        self._screen.good(f"{rows:,} rows copied in {spent:.1f} s. The task now follows the source's log.")
+
+    def _live(self, client: Client) -> shop.Life:
+        """Life in the source, and how the target keeps up."""
+        self._screen.step("Live changes", "Customers order, move and cancel; staff ships. Every transaction arrives whole:")
+        life = shop.Life(self._source, LIFE_PER_S)
+        life.start()
+        self._look_on(client, life, LIVE_S)
+        return life
+
+    def _accident(self, client: Client, life: shop.Life) -> datetime:
+        """Note a moment, let life go on, then damage what has changed at the target since; returns the moment."""
+        self._screen.step("An accident")
+        with psycopg.connect(self._source) as source:
+            since: datetime = _one(source, "SELECT date_trunc('milliseconds', clock_timestamp())").astimezone(UTC)
+        self._screen.say(f"It is {_clock(since)}. Life goes on for a while ...")
+        self._look_on(client, life, LIVE_S)
+        with psycopg.connect(self._target, autocommit=True) as target:
+            damaged = {table: _damage(target, table, since) for table in shop.TABLES}
+            self._screen.bad("... and then a bad release writes nonsense into the [bold]target[/], over all that is newer than that:")
+            self._screen.rows(["table", "rows overwritten"], [(table, f"{count:,}") for table, count in damaged.items()])
+            self._show_example(target)
+        return since
+
+    def _reset(self, client: Client, since: datetime) -> None:
+        """Take the task back to the moment, and watch the replay."""
+        self._screen.step(
+            "The reset",
+            f"The task is taken back to {_clock(since)}, the moment before. It runs on from there: everything that the source\n"
+            "committed since is taken from Headwater's journal and written again; the source is not even asked.",
+        )
+        self._screen.tracing = True
+        began = time.monotonic()
+        answer = client.reset(self._task_id, int(since.timestamp() * 1000))
+        self._screen.tracing = False
+        self._screen.good(f"Accepted and durable after {(time.monotonic() - began) * 1000:.0f} ms: {answer}")
+        self._watch_replay(client)
+        self._screen.say(
+            "[dim]What such a reset repairs: rows that the source has written since that moment. Rows that it has not touched are not\n"
+            "looked at. For those there is the reset without a time: it copies every table again and removes what does not belong.[/]"
+        )
+
+    def _verdict(self, client: Client, life: shop.Life) -> bool:
+        """Stop life, wait until the target has everything, and compare."""
+        life.stop()
+        if life.failure is not None:
+            raise DemoFailed(f"the shop's life ended early: {life.failure}")
+        self._wait_caught_up(client)
+        changes = ", ".join(f"{life.rows[kind]:,} rows {kind}" for kind in KINDS)
+        self._screen.step(
+            "Is the target equal to the source?", f"The shop is closed now, after {life.transactions:,} transactions: {changes}."
+        )
+        compared = compare(self._source, self._target, shop.TABLES)
+        self._screen.comparison(compared)
+        if all(one.equal for one in compared):
+            self._screen.good("[bold]Every row of every table is equal.[/]")
+            return True
+        self._screen.bad("[bold]Source and target differ.[/] That must not happen; please report it with the log of the service.")
+        return False
+
+    def _stay(self) -> None:
+        """Keep everything running, and say how to get in."""
+        access, stage = self._stage.access, self._stage
+        names = ("access_key", "secret_key", "project_id", "instance_id")
+        keys = {f"HEADWATER_{name.upper()}": str(access[name]) for name in names}
+        places = {"API": stage.address, "task": self._task_id, "source": stage.source.url(DATABASE), "target": stage.target.url(DATABASE)}
+        self._screen.step("Now you", "The service and both databases keep running until Ctrl-C; a few orders per second keep coming.")
+        self._screen.rows(["", ""], [*places.items(), *keys.items()], 9)
+        life = shop.Life(self._source, GENTLE_PER_S)
+        life.start()
+        while True:
+            signal.pause()
+
+    # -- looking
+
+    def _look_on(self, client: Client, life: shop.Life, for_s: float) -> None:
+        """Show lag and throughput for a while."""
+        until = time.monotonic() + for_s
+        with self._screen.live() as panel:
+            for seen in self._watch(client, for_s + COPY_TIMEOUT_S, "the live changes"):
+                progress = seen["progress"]
+                written = (
+                    f"{progress['rows_inserted']:,} inserted, {progress['rows_updated']:,} updated, {progress['rows_deleted']:,} deleted"
+                )
+                numbers = {
+                    "source has committed": f"{life.transactions:,} transactions, {life.rows.total():,} rows",
+                    "target has written": written,
+                    "throughput": f"{progress['rows_per_s']:,.0f} rows/s",
+                    "behind": f"{_known(progress['lag_ms'])} ms, {_known(progress['lag_transactions'])} transactions",
+                }
+                panel.show(numbers, progress["lag_ms"])
+                if time.monotonic() >= until:
+                    return
+
+    def _watch_replay(self, client: Client) -> None:
+        """A bar from the place that the reset led to, up to where the task stood before."""
+        record = client.task(self._task_id)["detail"]["last_reset"]
+        began_at, stood_at = record["to_offset"] or 0, record["from_offset"] or 0
+        began = time.monotonic()
+        with self._screen.bars() as bars, psycopg.connect(self._target, autocommit=True) as target:
+            for seen in self._watch(client, CATCH_UP_TIMEOUT_S, "the replay"):
+                offset = seen["progress"]["offset"]
+                done = min(max((began_at if offset is None else offset) - began_at, 0), stood_at - began_at)
+                nonsense = sum(_nonsense(target, table) for table in shop.TABLES)
+                bars.set("transactions", done, stood_at - began_at, f"{nonsense:,} rows of nonsense left")
+                if offset is not None and offset >= stood_at and seen["state"] == "following":
+                    break
+        replayed = stood_at - began_at
+        self._screen.good(f"{replayed:,} transactions replayed in {time.monotonic() - began:.1f} s; the task follows the log again.")
+
+    def _wait_caught_up(self, client: Client) -> None:
+        """Until the journal has all that the source committed before now, and the target all that the journal has."""
+        with psycopg.connect(self._source) as source:
+            now_ms = int(_one(source, "SELECT extract(epoch FROM clock_timestamp()) * 1000"))
+        for seen in self._watch(client, CATCH_UP_TIMEOUT_S, "catching up"):
+            progress = seen["progress"]
+            if progress["offset"] is not None and progress["offset"] == progress["journal_end"]:
+                window = client.task(self._task_id)["detail"]["window"]
+                if window and (window["latest_ms"] or 0) >= now_ms and self._at_end(client):
+                    return
+
+    def _at_end(self, client: Client) -> bool:
+        progress = self._monitor(client)["progress"]
+        return progress["offset"] is not None and progress["offset"] == progress["journal_end"]
+
+    def _watch(self, client: Client, timeout_s: float, what: str) -> Iterator[Json]:
+        """Look at the task's monitor again and again; ends by an error where the task fails or time runs out."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            seen = self._monitor(client)
+            if seen["state"] == "failed":
+                raise DemoFailed(f"{what}: {seen['message']} {seen['hint']}")
+            yield seen
+            if time.monotonic() > deadline:
+                raise DemoFailed(f"{what} took longer than {timeout_s:.0f} s; the task is {seen['state']}. {seen['message']}")
+            time.sleep(LOOK_S)
+
+    def _monitor(self, client: Client) -> Json:
+        return next(task for task in client.monitors() if task["task_id"] == self._task_id)
+
+    def _show_example(self, target: psycopg.Connection[Any]) -> None:
+        query = "SELECT id, status, note FROM orders WHERE id = %s"
+        with psycopg.connect(self._source) as source:
+            for (order,) in target.execute("SELECT id FROM orders WHERE status = '???' ORDER BY id DESC LIMIT 5").fetchall():
+                right = source.execute(query, (order,)).fetchone()
+                wrong = target.execute(query, (order,)).fetchone()
+                if right is not None and wrong is not None:
+                    shown = [("source", *(repr(value) for value in right)), ("target", *(repr(value) for value in wrong))]
+                    self._screen.say("For example:")
+                    self._screen.rows(["orders in the", "id", "status", "note"], shown, 9)
+                    return
+
+    # -- small things
+
+    @property
+    def _source(self) -> str:
+        return self._stage.source.dsn(DATABASE)
+
+    @property
+    def _target(self) -> str:
+        return self._stage.target.dsn(DATABASE)
+
+    def _content(self, server: Any) -> Json:
+        """A data source's content as the API takes it."""
+        who = {"user_name": server.user, "password": server.password}
+        return {"host": server.host, "port": str(server.port), "database_name": DATABASE, **who}
+
+
+def _draw_copy(bars: Bars, tables: list[Json]) -> None:
+    for table in tables:
+        done = table["rows_done"]
+        total = done if table["state"] == "copied" else max(table["rows_expected"], 1)
+        note = "" if table["state"] == "pending" else f"{table['rows_per_s']:,.0f} rows/s"
+        bars.set(table["source_table"].removeprefix("public."), done, total, note)
+
+
+def _damage(target: psycopg.Connection[Any], table: str, since: datetime) -> int:
+    """Run the bad release on one table. It may collide with the task's own writing: then again."""
+    while True:
+        try:
+            return target.execute(shop.ACCIDENT[table].encode(), {"since": since}).rowcount
+        except psycopg.errors.DeadlockDetected:
+            continue
+
+
+def _nonsense(target: psycopg.Connection[Any], table: str) -> int:
+    return int(_one(target, f"SELECT count(*) FROM {table} WHERE {shop.NONSENSE[table]}"))  # noqa: S608 - constants
+
+
+def _count(connection: psycopg.Connection[Any], table: str) -> int:
+    return int(_one(connection, f"SELECT count(*) FROM {table}"))  # noqa: S608 - constants
+
+
+def _one(connection: psycopg.Connection[Any], query: str) -> Any:
+    row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _known(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
+
+
+def _clock(moment: datetime) -> str:
+    return moment.strftime("%H:%M:%S.%f")[:-3] + " UTC"
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
