@@ -5,6 +5,6 @@
 """
 
 from headwater.targets.postgres.config import PostgresTargetConfig
-from headwater.targets.postgres.target import PostgresTarget
+from headwater.targets.postgres.target import PostgresTarget, open_target
 
-__all__ = ["PostgresTarget", "PostgresTargetConfig"]
+__all__ = ["PostgresTarget", "PostgresTargetConfig", "open_target"]

@@ -1,0 +1,125 @@
+"""Capture between a scripted source and a journal in memory: what is confirmed, when, and what a lost log leads to."""
+
+from __future__ import annotations
+
+import pytest
+
+from headwater.domain.errors import OutOfWindow, SourceError
+from headwater.engine.capture import IDLE_CONFIRM_S, Keeper, open_log
+from headwater.engine.control import Control
+from headwater.testing import Crash
+from tests.databases import wait_until
+from tests.engine.workbench import ACCOUNTS, Workbench
+
+A = ACCOUNTS.table
+
+
+def add(bench: Workbench, *ids: int) -> None:
+    for i in ids:
+        with bench.source.transaction() as t:
+            t.insert(A, id=i, owner="o", amount=0)
+
+
+def test_nothing_is_confirmed_before_it_is_on_disk_p1() -> None:
+    bench = Workbench()
+    with bench.capturing() as running:
+        wait_until(lambda: bench.source.slot is not None and "log.next:after" in bench.faults.seen)
+        bench.faults.before("journal.append", Crash("disk"))
+        add(bench, 1)
+        wait_until(lambda: running.error)
+    assert bench.source.slot == 0
+    with bench.capturing():
+        wait_until(lambda: bench.journal.end().next_offset == 1 and bench.source.slot == 1)
+
+
+def test_a_crash_between_append_and_confirm_captures_nothing_twice() -> None:
+    bench = Workbench()
+    with bench.capturing() as running:
+        wait_until(lambda: "log.next:after" in bench.faults.seen)
+        bench.faults.before("log.confirm", Crash("here"))
+        add(bench, 1)
+        wait_until(lambda: running.error)
+    add(bench, 2)
+    with bench.capturing():
+        wait_until(lambda: bench.journal.end().position == "2")
+    assert bench.journal.end().next_offset == 2
+
+
+def test_an_idle_place_is_made_durable_before_it_is_confirmed_p1() -> None:
+    bench = Workbench()
+    job = bench.capture_job()
+    bench.source.publish(job.tables)
+    log = open_log(job, bench.clock)
+    keeper = Keeper(job, log, Control(), bench.clock)
+    bench.source.publication = frozenset()
+    add(bench, 1)  # not ours: the log moves on without a frame
+    heard = log.next(0)
+    assert heard is not None
+    assert not heard.frames
+    keeper.keep(heard)
+    keeper.tick()
+    assert bench.source.slot == 0
+    bench.clock.move(IDLE_CONFIRM_S + 1)
+    keeper.tick()
+    assert bench.source.slot == 1
+    bench.journal.heartbeat = None  # what a crash loses
+    assert bench.journal.end().position == "1"
+
+
+def test_a_lost_slot_stops_capture_and_nothing_is_skipped_p7() -> None:
+    bench = Workbench()
+    with bench.capturing():
+        add(bench, 1)
+        wait_until(lambda: bench.journal.end().next_offset == 1)
+    bench.source.lose_slot()
+    add(bench, 2)
+    with bench.capturing() as running:
+        wait_until(lambda: running.error)
+        assert isinstance(running.error[0], SourceError)
+        assert running.error[0].kind == "slot_lost"
+    assert bench.journal.end().next_offset == 1
+
+
+def test_with_consent_a_new_history_begins_behind_a_break() -> None:
+    bench = Workbench()
+    with bench.capturing():
+        add(bench, 1)
+        wait_until(lambda: bench.journal.end().next_offset == 1)
+    bench.source.lose_slot()
+    add(bench, 2)
+    used: list[bool] = []
+    with bench.capturing(bench.capture_job(lambda: used.append(True))):
+        wait_until(lambda: used)
+        add(bench, 3)
+        wait_until(lambda: bench.journal.end().position == "3")
+    assert bench.journal.reader().window().first_offset == 2
+    with pytest.raises(OutOfWindow):
+        list(bench.journal.reader().read(1))
+    with bench.capturing() as running:  # the new log joins: no further consent is needed
+        add(bench, 4)
+        wait_until(lambda: bench.journal.end().position == "4")
+        assert not running.error
+
+
+@pytest.mark.parametrize("seam", ["journal.break_history", "source.open_log", "journal.append"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_crash_while_a_new_history_begins_is_made_up_for(seam: str, when: str) -> None:
+    bench = Workbench()
+    with bench.capturing():
+        add(bench, 1)
+        wait_until(lambda: bench.journal.end().next_offset == 1)
+    bench.source.lose_slot()
+    nth = 2 if seam == "source.open_log" else 1
+    if not (seam == "source.open_log" and when == "after"):  # the first, refused call never gets behind its effect
+        (bench.faults.before if when == "before" else bench.faults.after)(seam, Crash(seam), nth)
+    else:
+        bench.faults.after(seam, Crash(seam))
+    used: list[bool] = []
+    with bench.capturing(bench.capture_job(lambda: used.append(True))) as running:
+        wait_until(lambda: running.error)
+    with bench.capturing(bench.capture_job(lambda: used.append(True))) as running:
+        wait_until(lambda: used)
+        add(bench, 2)
+        wait_until(lambda: bench.journal.end().position == "2")
+        assert not running.error
+    assert used == [True]
