@@ -211,16 +211,20 @@ class Model(RuleBasedStateMachine):
             assert min(late, default=place.offset) >= place.offset
 
     def spoil(self, task_id: str, from_us: int) -> None:
-        """Write nonsense into every row of the target that a replay from here on writes, and add rows that it deletes."""
-        for table, key in self.touched(from_us):
+        """Write nonsense into every row of the target that a replay from here on writes, and add rows that it deletes.
+
+        What came before a table's own copy is not replayed to it (the record of the reset says so)."""
+        states = self.world.target.look(task_id)[1]
+        for offset, table, key in self.touched(from_us):
             name = TableName(task_id, table.name)
-            if name in self.world.target.tables_by_name:
+            copy = states.get(f"{task_id}.{table.name}")
+            if copy is not None and offset >= copy.since:
                 held = self.world.target.tables_by_name[name]
                 row = dict(zip(held.schema.key, key, strict=True))
                 held.rows[key] = {c.name: None for c in held.schema.columns} | held.rows.get(key, {}) | row | {"v": b"nonsense"}
 
-    def touched(self, from_us: int) -> Iterator[tuple[TableName, Key]]:
-        """Tables and keys of the changes in the journal from the first transaction at or after a time on."""
+    def touched(self, from_us: int) -> Iterator[tuple[int, TableName, Key]]:
+        """Offsets, tables and keys of the changes in the journal from the first transaction at or after a time on."""
         reader = self.world.journal.reader()
         if from_us < (reader.window().earliest_us or from_us + 1):
             return
@@ -229,7 +233,8 @@ class Model(RuleBasedStateMachine):
                 for i in range(batch.data.num_rows):
                     if batch.data.column(2)[i].as_py() != Op.TRUNCATE:
                         at = [batch.schema.index(name) or 0 for name in batch.schema.key]
-                        yield batch.schema.table, tuple(batch.data.column(FIXED_COLUMNS + k)[i].as_py() for k in at)
+                        offset = placed.first_offset + batch.data.column(1)[i].as_py()
+                        yield offset, batch.schema.table, tuple(batch.data.column(FIXED_COLUMNS + k)[i].as_py() for k in at)
 
 
 @pytest.mark.slow
