@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -66,7 +66,7 @@ class Client:
         """Let go of connections. Idempotent."""
         self._http.close()
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -238,6 +238,5 @@ def _refused(response: httpx.Response) -> ApiError:
     if isinstance(body, dict) and "error_msg" in body:
         code, details = str(body.get("error_code", "-")), body.get("details") or ()
         return ApiError(response.status_code, code, str(body["error_msg"]), details, request_id)
-    return ApiError(
-        response.status_code, str(response.status_code), f"HTTP {response.status_code} {response.reason_phrase}", (), request_id
-    )
+    text = f"HTTP {response.status_code} {response.reason_phrase}"
+    return ApiError(response.status_code, str(response.status_code), text, (), request_id)

@@ -48,7 +48,7 @@ class World:
 
     def form(self, **changes: str) -> PasswordForm:
         form = PasswordForm(str(self.first.password), user_name=self.first.user_name, domain_name=self.first.domain_name)
-        return replace(form, **changes)  # type: ignore[arg-type]
+        return replace(form, **changes)
 
     def token(self, text: str) -> Message:
         return Message("GET", b"/", b"", [("X-Auth-Token", text)])
@@ -141,8 +141,18 @@ def test_one_good_proof_is_enough_where_two_are_sent(world: World) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"password": "wrong"}, {"password": ""}, {"user_name": "nobody"}, {"domain_name": "nowhere"}, {"domain_name": ""}, {"domain_id": "x"}]
-    + [{"user_id": "x"}, {"user_name": "a\x00"}, {"password": "x" * 5000}, {"password": "\udcff"}],
+    [
+        {"password": "wrong"},
+        {"password": ""},
+        {"password": "x" * 5000},
+        {"password": "\udcff"},
+        {"user_name": "nobody"},
+        {"user_name": "a\x00"},
+        {"user_id": "x"},
+        {"domain_name": "nowhere"},
+        {"domain_name": ""},
+        {"domain_id": "x"},
+    ],
 )
 def test_all_wrong_passwords_and_unknown_users_look_the_same(world: World, changes: dict[str, str]) -> None:
     with pytest.raises(ServiceError) as caught:

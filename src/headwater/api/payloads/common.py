@@ -53,8 +53,8 @@ TableText = Annotated[str, Field(min_length=1, max_length=256)]
 NumberText = Annotated[str, BeforeValidator(_digits_as_text), Field(max_length=20)]
 """A number that the SDK sends as a text and old documents as a number: either is taken."""
 
-QueryText = Annotated[str | None, BeforeValidator(_none_if_empty), Field(max_length=256)]
-QueryInt = Annotated[int | None, BeforeValidator(_none_if_empty), Field(ge=-INT64_MAX, le=INT64_MAX)]
+QueryText = Annotated[Text256 | None, BeforeValidator(_none_if_empty)]
+QueryInt = Annotated[Annotated[int, Field(ge=-INT64_MAX, le=INT64_MAX)] | None, BeforeValidator(_none_if_empty)]
 UPPER = BeforeValidator(_upper)
 """Takes a word of a fixed list in any case."""
 

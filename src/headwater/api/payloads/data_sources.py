@@ -103,7 +103,7 @@ class DatasourceQuery(Query):
 
     limit: QueryInt = None
     offset: QueryInt = None
-    datasource_type: Annotated[str | None, BeforeValidator(_type_name), Field(max_length=32)] = None
+    datasource_type: Annotated[Annotated[str, Field(max_length=32)] | None, BeforeValidator(_type_name)] = None
     sort_field: Annotated[Literal["CREATED_DATE"] | None, UPPER] = None
     sort_type: Annotated[Literal["ASC", "DESC"] | None, UPPER] = None
     name: QueryText = None

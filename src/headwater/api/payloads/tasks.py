@@ -130,7 +130,7 @@ class TaskQuery(Query):
     name: QueryText = None
     task_name: QueryText = None
     taks_name: QueryText = None
-    status: Annotated[QueryInt, Field(ge=0, le=1)] = None
+    status: Annotated[Literal["0", "1"] | None, UPPER] = None
     task_type: Annotated[Literal["REALTIME", "TIMING"] | None, UPPER] = None
     source_datasource_id: QueryText = None
     target_datasource_id: QueryText = None
@@ -147,7 +147,7 @@ class TaskQuery(Query):
         return TaskFilter(
             task_id=self.task_id,
             name=self.name or self.task_name or self.taks_name,
-            running=None if self.status is None else self.status == 1,
+            running=None if self.status is None else self.status == "1",
             task_type=self.task_type,
             source_id=self.source_datasource_id,
             target_id=self.target_datasource_id,
