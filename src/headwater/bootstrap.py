@@ -112,7 +112,7 @@ def assemble(settings: Settings, store: Store) -> Parts:
     runtime = LocalRuntime()
 
     def complete_resets() -> frozenset[str]:  # resets need the supervisor, which needs them
-        return resets.complete_pending()
+        return resets.roll_forward()
 
     supervisor = Supervisor(
         store,

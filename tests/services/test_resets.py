@@ -403,6 +403,20 @@ def test_a_target_that_vanishes_after_the_acceptance_is_moved_as_soon_as_it_is_b
     assert [r.outcome for r in world.store.resets()] == ["done"]
 
 
+def test_the_supervisor_never_waits_for_a_target(world: World) -> None:
+    """A frozen run may hold the lock that the reset waits for: the supervisor must get on, to end it."""
+    vanish_after_acceptance(world)
+    world.target.reachable = True
+    with world.target.lock:
+        assert world.resets.roll_forward() == {"task"}
+        assert world.resets.roll_forward() == {"task"}
+        rolling = [thread for thread in threading.enumerate() if thread.name == "reset-task"]
+        assert len(rolling) == 1
+    rolling[0].join(20)
+    assert world.resets.roll_forward() == frozenset()
+    assert world.place() == Checkpoint(2, "memory", 5, exact_from=8)
+
+
 def test_while_one_reset_waits_for_its_target_another_is_refused(world: World) -> None:
     vanish_after_acceptance(world)
     with pytest.raises(ServiceError, match="an earlier reset still waits for its target") as error:

@@ -3,13 +3,14 @@
     validate everything -> accept (one durable write: the record, with a fresh epoch) -> fence and move, at the target -> done
 
 Up to the acceptance nothing has changed, and a refusal leaves nothing but its record. From the acceptance on the reset happens,
-exactly once: moving is idempotent by epoch, and what a crash or a lost answer leaves at `accepted` is rolled forward by
-`complete_pending`, at the start of the service and in each step of the supervisor. No run may start in between: whoever starts one
+exactly once: moving is idempotent by epoch, and what a crash or a lost answer leaves at `accepted` is rolled forward in each step of
+the supervisor (`roll_forward`), from the service's start on. No run may start in between: whoever starts one
 takes its epoch first and then looks for an accepted reset (see `HistoryStore.accept_reset`).
 """
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -70,6 +71,8 @@ class Resets:
         self._locks = locks
         self._now_ms = now_ms
         self._nudge = nudge
+        self._guard = threading.Lock()
+        self._rolling: set[str] = set()  # tasks whose resets are being rolled forward
 
     def reset(self, scope: Scope, task_id: str, date_from_ms: object, by: str) -> Reset:
         """Take the task back to a moment (milliseconds since 1970, UTC), or with None to the beginning.
@@ -118,18 +121,39 @@ class Resets:
         return done
 
     def complete_pending(self) -> frozenset[str]:
-        """Roll forward every accepted reset, oldest first; returns the tasks of those that still wait for their target.
+        """Roll forward every accepted reset, oldest first; returns the tasks of those that still wait for their target."""
+        pending = reversed(self._store.resets(outcome="accepted"))
+        return frozenset(reset.task_id for reset in pending if not self._completed(reset))
 
-        No run of these may be started. Called when the service starts and by each step of the supervisor; cheap when there is none.
+    def roll_forward(self) -> frozenset[str]:
+        """`complete_pending` for a caller that can't wait for databases: begins it in threads, one per task, and returns at once.
+
+        The answer is the tasks that have an accepted reset right now; no run of these may be started, and their old workers, which are
+        fenced in any case, can be ended: a frozen one may hold the very lock that the reset waits for. Cheap when there is none.
         """
-        waiting = set()
-        for reset in reversed(self._store.resets(outcome="accepted")):
-            try:
-                self.complete(reset)
-            except ServiceError as error:
-                waiting.add(reset.task_id)
-                self._say_waiting(reset.task_id, error.message)
-        return frozenset(waiting)
+        pending = {reset.task_id: reset for reset in self._store.resets(outcome="accepted")}
+        for task_id, reset in pending.items():
+            with self._guard:
+                if task_id not in self._rolling:
+                    self._rolling.add(task_id)
+                    threading.Thread(target=self._roll, args=(reset,), name=f"reset-{task_id}", daemon=True).start()
+        return frozenset(pending)
+
+    def _roll(self, reset: Reset) -> None:
+        try:
+            self._completed(reset)
+        finally:
+            with self._guard:
+                self._rolling.discard(reset.task_id)
+
+    def _completed(self, reset: Reset) -> bool:
+        """True once it is no longer accepted; False where its target can't be reached, which the task's state then says."""
+        try:
+            self.complete(reset)
+        except ServiceError as error:
+            self._say_waiting(reset.task_id, error.message)
+            return False
+        return True
 
     def _plan(self, task: Task, date_from: object) -> _Plan:
         """All checks, and where the reset goes. Changes nothing but a reset of before that is still to be carried out."""
