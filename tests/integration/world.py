@@ -1,0 +1,141 @@
+"""A whole data plane on real servers: metadata store, supervisor with worker processes, journal, two databases. No API."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from headwater import adapters
+from headwater.domain.mapping import ColumnPair
+from headwater.engine.control import SystemClock
+from headwater.engine.local_runtime import LocalRuntime, LocalWorker
+from headwater.engine.supervisor import Supervisor
+from headwater.engine.tidy import Tidy
+from headwater.engine.wishes import Terms
+from headwater.ports.journal import Retention
+from headwater.ports.runtime import ApplyReport
+from headwater.ports.store import DataSource, Mapping, Scope, Task
+from headwater.store import SqlStore, migrate
+from tests.databases import Database, wait_until
+
+SCOPE = Scope("0" * 32, str(uuid.UUID(int=1)))
+EVERYTHING = frozenset({"INSERT", "UPDATE", "DELETE"})
+RETENTION = Retention(7 * 86_400_000_000, 10 << 30, 20 << 30)
+
+
+def data_source(name: str, database: Database) -> DataSource:
+    """The record of a database."""
+    cluster = database.cluster
+    content = {"host": cluster.host, "port": str(cluster.port), "database_name": database.name, "user_name": cluster.user}
+    now = time.time_ns() // 1_000_000
+    return DataSource(name, SCOPE, "app", name, "POSTGRESQL", "", content, {"password": cluster.password}, now, now)
+
+
+@dataclass
+class World:
+    """See the module. `supervisor` is stepped by its own loop while the world is `running`."""
+
+    directory: Path
+    source: Database
+    target: Database
+    supervisor: Supervisor = field(init=False)
+
+    def __post_init__(self) -> None:
+        url = f"sqlite:///{self.directory / 'metadata.db'}"
+        migrate(url)
+        self.store = SqlStore(url, bytes(32))
+        self.store.save_data_source(data_source("source", self.source))
+        self.store.save_data_source(data_source("target", self.target))
+        self.journal_dir = partial(adapters.journal_directory, self.directory)
+
+    @contextmanager
+    def running(self, drain_s: float = 8.0) -> Iterator[World]:
+        """The service's data plane, for the body of the `with`."""
+        runtime = LocalRuntime()
+        tidy = Tidy(self.store, adapters.source_of, adapters.target_of, self.journal_dir)
+        terms = Terms(self.journal_dir, RETENTION)
+        self.supervisor = Supervisor(self.store, runtime, terms, tidy, frozenset, SystemClock())
+        runtime.on_change = self.supervisor.nudge
+        self.supervisor.start()
+        try:
+            yield self
+        finally:
+            self.supervisor.close(drain_s)
+
+    def add_task(self, task_id: str, tables: Sequence[str], operations: frozenset[str] = EVERYTHING, **columns: Sequence[str]) -> None:
+        """A task over tables of equal names with a key `id`; `columns` names the mapped columns of a table (default: all)."""
+        now = time.time_ns() // 1_000_000
+        task = Task(
+            task_id, SCOPE, task_id, "REALTIME", "", "", operations, "source", "target", "app", "app", True, False, "saved", "", "", 0,
+            False, now, now, {},
+        )  # fmt: skip
+        self.store.save_task(task)
+        for table in tables:
+            self.add_mapping(task_id, table, columns.get(table, ()))
+
+    def add_mapping(self, task_id: str, table: str, columns: Sequence[str] = (), target: str | None = None) -> None:
+        """A mapping of `public.<table>`."""
+        names = columns or [
+            r[0]
+            for r in self.source.rows(
+                f"SELECT attname FROM pg_attribute WHERE attrelid = 'public.{table}'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+            )
+        ]
+        pairs = tuple(ColumnPair(name, name, name == "id") for name in names)
+        goal = f"public.{target or table}"
+        made = Mapping(f"{task_id}-{target or table}", task_id, f"public.{table}", goal, pairs, (), (), (), "MANUAL", 100, 0)
+        self.store.save_mapping(made)
+
+    def wish(self, task_id: str, running: bool) -> None:
+        """Start or stop a task."""
+        self.store.wish(task_id, running)
+        self.supervisor.nudge()
+
+    def state(self, task_id: str) -> str:
+        """Its recorded state."""
+        task = self.store.task(task_id)
+        assert task is not None
+        return task.state
+
+    def await_state(self, task_id: str, *states: str, timeout_s: float = 30.0) -> None:
+        """Wait until the task is in one of these states."""
+        wait_until(lambda: self.state(task_id) in states, timeout_s, f"{task_id} is {' or '.join(states)}")
+
+    def report(self, task_id: str) -> ApplyReport:
+        """Its newest report."""
+        report = self.supervisor.apply(task_id)
+        assert report is not None
+        return report
+
+    def pid(self, kind: str, id: str) -> int:
+        """The process of a worker; waits until there is one."""
+        posts = self.supervisor._captures if kind == "capture" else self.supervisor._applies  # the tests' own look inside
+
+        def find() -> int:
+            worker = posts[id].worker if id in posts else None
+            return worker.process.pid if isinstance(worker, LocalWorker) and worker.process is not None else 0
+
+        return wait_until(find, what=f"the {kind} {id} runs")
+
+    def kill(self, kind: str, id: str) -> None:
+        """kill -9 of a worker; returns once the supervisor has noticed."""
+        pid = self.pid(kind, id)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: self.pid(kind, id) != pid, what="another process")
+
+    def same(self, table: str, columns: str = "*", target: str | None = None) -> bool:
+        """True where both sides have the same rows."""
+        query = "SELECT {} FROM public.{} ORDER BY id"
+        return self.source.rows(query.format(columns, table)) == self.target.rows(query.format(columns, target or table))
+
+    def await_same(self, *tables: str, timeout_s: float = 30.0) -> None:
+        """Wait until both sides have the same rows in these tables."""
+        for table in tables:
+            wait_until(lambda table=table: self.same(table), timeout_s, f"{table} is equal")  # type: ignore[misc]
