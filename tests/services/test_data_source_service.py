@@ -147,9 +147,9 @@ def test_nobody_sees_or_touches_anothers(plane: Plane) -> None:
         with pytest.raises(ServiceError) as caught:
             call()
         assert refused(caught) == ("FDI.3033", 404)
-    with pytest.raises(ServiceError) as unknown:
-        services.show(plane.scope, "nobody")
-    assert unknown.value.message == caught.value.message, "an unknown one and another's look the same"
+        with pytest.raises(ServiceError) as unknown:
+            services.show(plane.scope, "nobody")
+        assert unknown.value.message == caught.value.message, "an unknown one and another's look the same"
     assert plane.store.data_source(made.id) is not None
 
 

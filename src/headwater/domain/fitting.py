@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from headwater.domain.mapping import ColumnPair
 from headwater.domain.tables import Column, TableSchema
 
-Compatible = Callable[[str, str], bool]
-"""Whether every value of a source type can be kept by a target type; arguments as `Column.type` spells them."""
+Compatible = Callable[[str, str], str | None]
+"""None where a target type takes every value of a source type, otherwise why not; arguments as `Column.type` spells them."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,21 @@ class Fit:
     problems: tuple[str, ...] = ()
 
 
-def by_name(source: TableSchema, target: TableSchema, compatible: Compatible) -> list[tuple[str, str]]:
-    """Pairs of equally named columns whose types fit, in the source's order; a name that differs in case only counts as equal
-    where nothing else matches. Columns that can't be read from the log or written are left out."""
-    exact = {column.name: column for column in target.columns}
-    folded = {column.name.casefold(): column for column in target.columns}
-    pairs = []
-    for column in source.columns:
-        other = exact.get(column.name) or folded.get(column.name.casefold())
-        if other is not None and column.writable and other.writable and compatible(column.type, other.type):
-            pairs.append((column.name, other.name))
-            folded.pop(other.name.casefold())
-            exact.pop(other.name)
-    return pairs
+def by_name(source: TableSchema, target: TableSchema) -> list[tuple[str, str]]:
+    """Pairs of equally named columns, in the source's order; a name that differs in case only counts as equal where nothing else
+    matches. Generated columns are left out on both sides: the log does not hold them, and nobody may write them."""
+    theirs = [column.name for column in target.columns if column.writable]
+    ours = [column.name for column in source.columns if column.writable]
+    folded = {name.casefold(): name for name in theirs if name not in ours}
+    pairs = [(name, name if name in theirs else folded.pop(name.casefold(), None)) for name in ours]
+    return [(name, other) for name, other in pairs if other is not None]
+
+
+def fitting(source: TableSchema, target: TableSchema, compatible: Compatible) -> tuple[list[tuple[str, str]], list[str]]:
+    """The pairs by name whose types fit, and a sentence for each that does not."""
+    pairs = by_name(source, target)
+    misfits = {pair: reason for pair in pairs for reason in _type_problems(source, target, pair, compatible)}
+    return [pair for pair in pairs if pair not in misfits], list(misfits.values())
 
 
 def fit(source: TableSchema, target: TableSchema, pairs: Sequence[tuple[str, str]], compatible: Compatible) -> Fit:
@@ -67,11 +69,15 @@ def _pair_problems(source: TableSchema, target: TableSchema, pair: tuple[str, st
         problems.append(f"{target.table} has no column {pair[1]}.")
     elif not written.writable:
         problems.append(f"{target.table}.{pair[1]} is a generated column, which can't be written; leave it out.")
-    if read and written and not compatible(read.type, written.type):
-        problems.append(
-            f"{read.name} ({read.type}) can't go to {written.name} ({written.type}); map it to a column that holds all its values."
-        )
-    return problems
+    return problems + _type_problems(source, target, pair, compatible)
+
+
+def _type_problems(source: TableSchema, target: TableSchema, pair: tuple[str, str], compatible: Compatible) -> list[str]:
+    read, written = _column(source, pair[0]), _column(target, pair[1])
+    reason = compatible(read.type, written.type) if read and written else None
+    if read is None or written is None or reason is None:
+        return []
+    return [f"{source.table}.{read.name} ({read.type}) can't fill {target.table}.{written.name} ({written.type}): {reason}."]
 
 
 def _key_problems(source: TableSchema, target: TableSchema, keyed: set[tuple[str, str]]) -> list[str]:
@@ -92,8 +98,3 @@ def _column(table: TableSchema, name: str) -> Column | None:
 
 def _repeated(names: Sequence[str]) -> list[str]:
     return sorted({name for name in names if names.count(name) > 1})
-
-
-def same_family(source: str, target: str) -> bool:
-    """Until the type matrix is there: the same type, lengths aside."""
-    return source.split("(")[0].strip() == target.split("(")[0].strip()

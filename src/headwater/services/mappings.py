@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from headwater.domain.fitting import Fit, by_name, fit
-from headwater.domain.fitting import same_family as compatible
+from headwater.domain.fitting import Fit, by_name, fit, fitting
 from headwater.domain.tables import Column, TableName, TableSchema
+from headwater.domain.types import compatible
 from headwater.ports.store import DataSource, Mapping, Scope, Store, Task
 from headwater.services import checks
 from headwater.services.data_sources import DEFAULT_SCHEMA, Connections, ask_both, column_view, server, table_name
@@ -76,7 +76,7 @@ class MappingFilter:
 
 @dataclass(frozen=True)
 class Unmapped:
-    """A source table that automatic mapping left out, and why."""
+    """A source table, or a column of it, that automatic mapping left out, and why."""
 
     source_table: str
     reason: str
@@ -185,7 +185,7 @@ class Mappings:
         for name, other in pairs:
             try:
                 _refuse_own_target(source, target, name, other)
-                self._store.save_mapping(self._automatic(task, _described(described, name, other)))
+                unmapped += self._automatic(task, *_described(described, name, other))
             except ServiceError as error:
                 unmapped.append(Unmapped(str(name), " ".join(error.details) or error.message))
         return sorted(unmapped, key=lambda one: one.source_table)
@@ -269,13 +269,15 @@ class Mappings:
         source, target = self._ends(task)
         _refuse_own_target(source, target, name, other)
         here, there = _described(self._describe(source, target, [(name, other)]), name, other)
-        pairs = [(pair.source_column, pair.target_column) for pair in form.pairs] or by_name(here, there, compatible)
+        pairs = [(pair.source_column, pair.target_column) for pair in form.pairs] or by_name(here, there)
         return self._made(mapping, here, there, fit(here, there, pairs, compatible))
 
-    def _automatic(self, task: Task, schemas: tuple[TableSchema, TableSchema]) -> Mapping:
-        here, there = schemas
+    def _automatic(self, task: Task, here: TableSchema, there: TableSchema) -> list[Unmapped]:
+        """Save a mapping of the columns that fit by name; returns the columns that were left out. Raises FDI.3037 where nothing fits."""
+        pairs, misfits = fitting(here, there, compatible)
         blank = Mapping(uuid.uuid4().hex, task.id, "", "", (), (), (), (), "AUTO", 0, 0)
-        return self._made(blank, here, there, fit(here, there, by_name(here, there, compatible), compatible))
+        self._store.save_mapping(self._made(blank, here, there, fit(here, there, pairs, compatible)))
+        return [Unmapped(str(here.table), f"A column was left out. {misfit}") for misfit in misfits]
 
     def _made(self, mapping: Mapping, here: TableSchema, there: TableSchema, fitted: Fit) -> Mapping:
         if fitted.problems:
