@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 import headwater
+from headwater import cli_tasks
 
 if TYPE_CHECKING:  # commands import what they need: starting is most of what a short command does
     from headwater.services.setup import FirstAccess
@@ -36,6 +37,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # its tracebacks show local variables, and those hold secrets
 )
+
+app.add_typer(cli_tasks.app, name="task")
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Directory of journals, key and metadata. [env: HEADWATER_DATA_DIR]")]
 DatabaseUrl = Annotated[

@@ -161,11 +161,11 @@ class Client:
 
     def monitors(self) -> list[Json]:
         """What all tasks are doing."""
-        return list(self._object("GET", "/task-monitors", {"limit": PAGE_ROWS})["entities"])
+        return self._all("/task-monitors", {}, first=1)
 
     def logs(self, task_id: str) -> list[Json]:
         """The task's runs, newest first."""
-        return list(self._object("GET", f"/tasks/{_segment(task_id)}/monitor-logs", {"limit": PAGE_ROWS})["entities"])
+        return self._all(f"/tasks/{_segment(task_id)}/monitor-logs", {}, first=1)
 
     # The wire
 
@@ -204,10 +204,11 @@ class Client:
             raise ApiError(200, "-", f"{self.endpoint} does not answer like a Headwater service")
         return answer
 
-    def _all(self, path: str, query: Mapping[str, object]) -> list[Json]:
+    def _all(self, path: str, query: Mapping[str, object], first: int = 0) -> list[Json]:
+        """All pages of a list whose rows are counted from `first`."""
         found: list[Json] = []
         while True:
-            page = self._object("GET", path, {**query, "limit": PAGE_ROWS, "offset": len(found)})
+            page = self._object("GET", path, {**query, "limit": PAGE_ROWS, "offset": first + len(found)})
             found += page["entities"]
             if not page["entities"] or len(found) >= page["total"]:
                 return found
