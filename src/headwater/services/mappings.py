@@ -244,12 +244,13 @@ class Mappings:
         for parameter, data_source_id in (("source_datasource_id", wanted.source_id), ("target_datasource_id", wanted.target_id)):
             if data_source_id and self._store.data_source(data_source_id, task.scope) is None:
                 raise unknown_data_source(parameter, status=400)
-        if (wanted.source_id, wanted.target_id) != (task.source_id, task.target_id) and self._store.mappings(task.id):
-            raise refusal(
-                "FDI.3037",
-                "The task's mappings join other data sources, and all mappings of a task have the same two. "
-                "Make another task, or delete its mappings first.",
-            )
+        if (wanted.source_id, wanted.target_id) == (task.source_id, task.target_id):
+            return wanted
+        if task.started_once:
+            raise refusal("FDI.3037", "The task has run between other data sources, where its progress is kept; make another task.")
+        if self._store.mappings(task.id):
+            why = "The task's mappings join other data sources, and all mappings of a task have the same two."
+            raise refusal("FDI.3037", f"{why} Make another task, or delete its mappings first.")
         return wanted
 
     def _ends(self, task: Task) -> tuple[DataSource, DataSource]:
