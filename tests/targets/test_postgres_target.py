@@ -195,19 +195,19 @@ def test_a_chunk_is_copied_once_whatever_is_asked(database: Database, open_run: 
 def test_copying_again_writes_differences_and_removes_what_is_gone_in_its_range_only(database: Database, open_run: OpenRun) -> None:
     database.run(
         "CREATE TABLE t (id int PRIMARY KEY, a json, extra int DEFAULT 7)",
-        "INSERT INTO t SELECT i, '1' FROM generate_series(1, 20) i",
+        "INSERT INTO t SELECT i, '1' FROM generate_series(1, 20) i WHERE i <> 9",
         "UPDATE t SET extra = 8",
     )
     run = open_run()
     before = dict(database.rows("SELECT id, xmin::text FROM t"))
-    blocks = [b"".join(b"%d\t%s\n" % (i, b"2" if i == 6 else b"1") for i in (6, 7, 8, 10, 21))]
-    assert run.copy_chunk(mapping("id", "a"), Chunk(1, ("5",), ("10",)), blocks, fresh=False, remove=True) == 5
+    blocks = [b"".join(b"%d\t%s\n" % (i, b"2" if i == 6 else b"1") for i in (6, 8, 9, 10))]
+    assert run.copy_chunk(mapping("id", "a"), Chunk(1, ("5",), ("10",)), blocks, fresh=False, remove=True) == 4
     rows = database.rows("SELECT id, a::text, extra FROM t ORDER BY id")
-    assert [r[0] for r in rows] == [*range(1, 9), *range(10, 22)]
+    assert [r[0] for r in rows] == [*range(1, 7), *range(8, 21)]
     assert (6, "2", 8) in rows
-    assert (21, "1", 7) in rows
+    assert (9, "1", 7) in rows
     after = dict(database.rows("SELECT id, xmin::text FROM t"))
-    assert {i for i in after if before.get(i) != after[i]} == {6, 21}
+    assert {i for i in after if before.get(i) != after[i]} == {6, 9}
     assert run.copy_chunk(mapping("id", "a", name="n"), Chunk(0, None, None), [], fresh=False, remove=True) == 0
     assert run.is_empty(T)
 
@@ -239,3 +239,24 @@ def test_a_refused_row_is_told_without_its_values(database: Database, open_run: 
             assert words in str(caught.value) or count == 1
             assert caught.value.__cause__ is None
             run.rollback()
+
+
+def test_a_key_that_the_target_orders_differently_stops_the_copy_instead_of_deleting(database: Database, open_run: OpenRun) -> None:
+    database.run("CREATE TABLE t (id text PRIMARY KEY)", "INSERT INTO t SELECT i::text FROM generate_series(1, 12) i")
+    run = open_run()
+    assert run.copy_chunk(mapping("id"), Chunk(0, None, ("9",)), [b"%d\n" % i for i in range(1, 10)], fresh=False, remove=True) == 9
+    for chunk, keys in ((Chunk(1, ("9",), None), (10, 11, 12)), (Chunk(1, ("9",), ("11",)), ())):
+        with pytest.raises(TargetError, match="ordered differently") as caught:
+            run.copy_chunk(mapping("id"), chunk, [b"%d\n" % i for i in keys], fresh=False, remove=True)
+        assert caught.value.kind == "target_refused"
+
+
+def test_a_composite_key_range(database: Database, open_run: OpenRun) -> None:
+    database.run(
+        "CREATE TABLE t (a int, b text, PRIMARY KEY (b, a))", "INSERT INTO t SELECT i / 4, 'k' || i % 4 FROM generate_series(0, 11) i"
+    )
+    run = open_run()
+    chunk = Chunk(1, ("0", "k1"), ("2", "k0"))
+    run.copy_chunk(mapping("a", "b", key=("a", "b")), chunk, [b"0\tk2\n1\tk1\n2\tk0\n"], fresh=False, remove=True)
+    kept = [(0, "k0"), (0, "k1"), (0, "k2"), (1, "k1"), (2, "k0"), (2, "k1"), (2, "k2"), (2, "k3")]
+    assert database.rows("SELECT a, b FROM t ORDER BY a, b") == kept

@@ -30,7 +30,7 @@ ORDER BY a.attrelid, a.attnum
 """
 
 _KEYS = """
-SELECT i.indrelid, i.indexrelid, i.indisprimary, a.attname, a.attnotnull, o.oprname, s.nspname
+SELECT i.indrelid, i.indexrelid, i.indisprimary, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, o.oprname, s.nspname
 FROM pg_index i
 CROSS JOIN LATERAL generate_series(0, i.indnkeyatts - 1) AS place
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[place]
@@ -57,9 +57,10 @@ ORDER BY 1, 2
 
 @dataclass(frozen=True)
 class KeyColumn:
-    """A column of a unique key with the operator by which the key's index compares it: (schema, name)."""
+    """A column of a unique key, its type, and the operator by which the key's index compares it: (schema, name)."""
 
     name: str
+    type: str
     equals: tuple[str, str]
 
 
@@ -129,8 +130,8 @@ def read_tables(connection: Connection, tables: Sequence[TableName]) -> dict[Tab
 def _read_keys(connection: Connection, found: dict[int, TableInfo]) -> None:
     columns: dict[tuple[int, int], list[tuple[KeyColumn, bool]]] = {}
     primary: set[tuple[int, int]] = set()
-    for oid, index, is_primary, name, not_null, operator, operator_schema in connection.execute(_KEYS, [list(found)]):
-        columns.setdefault((oid, index), []).append((KeyColumn(name, (operator_schema, operator)), not_null))
+    for oid, index, is_primary, name, kind, not_null, operator, operator_schema in connection.execute(_KEYS, [list(found)]):
+        columns.setdefault((oid, index), []).append((KeyColumn(name, kind, (operator_schema, operator)), not_null))
         primary.update([(oid, index)] if is_primary else [])
     for (oid, index), parts in columns.items():
         key = UniqueKey(tuple(column for column, _ in parts), (oid, index) in primary, all(not_null for _, not_null in parts))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from headwater.domain.errors import Fenced
+from headwater.domain.errors import Fenced, TargetError
 from headwater.domain.mapping import TableMapping
 from headwater.ports.source import Chunk
 from headwater.targets.postgres import checkpoints
 from headwater.targets.postgres.session import Connection
+from headwater.targets.postgres.statements import Statements, bounds_of
 from headwater.targets.postgres.table_writer import Tally
 from headwater.targets.postgres.writer import Writer
 
@@ -56,8 +57,26 @@ def _converge(connection: Connection, writer: Writer, mapping: TableMapping, chu
     table.open_staging(statements.rows, statements.stage_rows)
     count = _copy(connection, writer, mapping, rows, staged=True)
     if remove:
-        connection.execute(statements.index_staged)
-        bounds = [*(chunk.after or ()), *(chunk.upto or ())]
-        connection.execute(statements.remove_missing(chunk.after is not None, chunk.upto is not None), bounds)
+        _remove(connection, statements, mapping, chunk)
     table.upsert_staged(Tally(), differing=True, rows=count + 1)
     return count
+
+
+def _remove(connection: Connection, statements: Statements, mapping: TableMapping, chunk: Chunk) -> None:
+    """Delete what the source no longer has in the chunk's range of keys.
+
+    The range is the source's. Where the target orders keys differently (another collation, another type), its range would hold
+    rows of other chunks, which this would delete for good. While every chunk's rows lie within its own range here too, the
+    ranges don't overlap and nothing of another chunk is deleted; the first that does not stops the copy.
+    """
+    bounds = bounds_of(chunk)
+    if bounds and connection.execute(statements.stray(chunk), bounds * (2 if chunk.after and chunk.upto else 1)).fetchone():
+        raise TargetError(
+            f"The key of {mapping.target} is ordered differently than at the source (another collation or type), so rows that the source "
+            f"no longer has can't be told chunk by chunk. Empty {mapping.target} at the target, then reset the task without a time.",
+            kind="target_refused",
+        )
+    connection.execute("SET LOCAL enable_hashjoin = on")
+    connection.execute("SET LOCAL work_mem = '64MB'")
+    connection.execute(statements.remove_missing(chunk), bounds)
+    connection.execute("SET LOCAL enable_hashjoin = off")

@@ -13,6 +13,7 @@ from functools import cached_property
 from psycopg import sql
 
 from headwater.domain.mapping import TableMapping
+from headwater.ports.source import Chunk
 from headwater.targets.postgres.catalog import KeyColumn, TableInfo
 
 
@@ -171,20 +172,32 @@ class Statements:
             "WITH gone AS (DELETE FROM {0} AS t WHERE {1} AND NOT ({2}) AND {3}) UPDATE {0} AS t SET {4} WHERE ({2}) OR ({1} AND NOT {3})"
         ).format(self._table, old, new, there, sql.SQL(", ").join(values))
 
-    def remove_missing(self, after: bool, upto: bool) -> sql.Composed:
-        """Delete the rows of a key range that are not staged. Parameters: the bounds that there are, `after` first."""
+    def remove_missing(self, chunk: Chunk) -> sql.Composed:
+        """Delete the rows of a chunk's key range that are not staged. Parameters: `bounds_of(chunk)`."""
         missing = sql.SQL("NOT EXISTS (SELECT FROM {} AS s WHERE {})").format(self.rows, self._match_staged)
-        row = sql.SQL("ROW({})").format(_list(self.key_names, "t"))
-        bounds = [sql.SQL("{} > ROW({})").format(row, _parameters(self.key_names))] if after else []
-        bounds += [sql.SQL("{} <= ROW({})").format(row, _parameters(self.key_names))] if upto else []
-        return sql.SQL("DELETE FROM {} AS t WHERE {}").format(self._table, sql.SQL(" AND ").join([*bounds, missing]))
+        conditions = sql.SQL(" AND ").join([*self._range("t", chunk), missing])
+        return sql.SQL("DELETE FROM {} AS t WHERE {}").format(self._table, conditions)
+
+    def stray(self, chunk: Chunk) -> sql.Composed:
+        """One row where a staged row lies outside of the chunk's key range, or the range is empty, as the target orders keys.
+
+        Parameters: `bounds_of(chunk)`, twice where it has both bounds."""
+        outside = sql.SQL("EXISTS (SELECT FROM {} AS s WHERE NOT ({}))").format(self.rows, sql.SQL(" AND ").join(self._range("s", chunk)))
+        if chunk.after is None or chunk.upto is None:
+            return sql.SQL("SELECT 1 WHERE {}").format(outside)
+        return sql.SQL("SELECT 1 WHERE {} OR NOT {} < {}").format(outside, self._bound, self._bound)
+
+    def _range(self, alias: str, chunk: Chunk) -> list[sql.Composable]:
+        row = sql.SQL("ROW({})").format(_list(self.key_names, alias))
+        bounds = [(">", chunk.after), ("<=", chunk.upto)]
+        return [sql.SQL("{} {} {}").format(row, sql.SQL(operator), self._bound) for operator, bound in bounds if bound is not None]
 
     @property
-    def index_staged(self) -> sql.Composed:
-        """An index on the staged rows' key, for looking up the rows of a whole key range in them."""
-        return sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(
-            sql.Identifier(self.rows._obj[-1] + "_key"), self.rows, _list(self.key_names)
-        )
+    def _bound(self) -> sql.Composed:
+        """A bound as parameters, of the key columns' types, so that their own order decides."""
+        types = {column.name: column.type for column in self.key}
+        casts = [sql.SQL("%s::{}").format(sql.SQL(types[name])) for name in self.key_names]
+        return sql.SQL("ROW({})").format(sql.SQL(", ").join(casts))
 
     @cached_property
     def _match_staged(self) -> sql.Composed:
@@ -202,6 +215,11 @@ class Statements:
     @staticmethod
     def _match(column: KeyColumn, alias: str, other: sql.Composable) -> sql.Composed:
         return sql.SQL("{}.{} {} {}").format(sql.Identifier(alias), sql.Identifier(column.name), _operator(column), other)
+
+
+def bounds_of(chunk: Chunk) -> list[str]:
+    """The chunk's bounds as parameters, `after` first."""
+    return [*(chunk.after or ()), *(chunk.upto or ())]
 
 
 def exists_row(table: sql.Identifier) -> sql.Composed:

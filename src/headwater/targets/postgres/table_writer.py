@@ -126,7 +126,8 @@ class TableWriter:
         if way.replacing:
             self._replace(batch, tally)
         elif batch.num_rows <= SMALL_ROWS:
-            tally.updated.append(self._each(self._sql.upsert, _rows(batch, self._sql.columns)))
+            counted = tally.updated if self._sql.values_of(self._sql.columns) else tally.inserted
+            counted.append(self._each(self._sql.upsert, _rows(batch, self._sql.columns)))
         else:
             self.stage_rows(batch)
             self.upsert_staged(tally, differing=not self._exact, rows=batch.num_rows)
