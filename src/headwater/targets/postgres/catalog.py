@@ -43,9 +43,12 @@ ORDER BY i.indrelid, NOT i.indisprimary, i.indexrelid, place
 """
 
 _REFERENCES = """
-SELECT conrelid, confrelid FROM pg_constraint
-WHERE contype = 'f' AND conrelid = ANY (%s::oid[]) AND confrelid = ANY (%s::oid[]) AND conrelid <> confrelid
+SELECT conname, conrelid, confrelid FROM pg_constraint
+WHERE contype = 'f' AND conrelid = ANY (%s::oid[]) AND confrelid = ANY (%s::oid[])
+  AND coalesce((to_jsonb(pg_constraint) ->> 'conenforced')::boolean, true)
+ORDER BY conname
 """
+"""`conenforced` came with version 18."""
 
 _ALL_TABLES = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -138,12 +141,18 @@ def _read_keys(connection: Connection, found: dict[int, TableInfo]) -> None:
         found[oid].keys.append(key)
 
 
+def references(connection: Connection, tables: Sequence[TableInfo]) -> list[tuple[str, TableName, TableName]]:
+    """Foreign keys among the tables that are in force: (name, child, parent)."""
+    names = {info.oid: info.table for info in tables}
+    found = connection.execute(_REFERENCES, [list(names), list(names)])
+    return [(name, names[child], names[parent]) for name, child, parent in found]
+
+
 def parents_first(connection: Connection, tables: Sequence[TableInfo]) -> list[TableName]:
     """The tables so that foreign keys among them point backward; where they form a ring, in the order given."""
-    names = {info.oid: info.table for info in tables}
     parents: dict[TableName, set[TableName]] = {info.table: set() for info in tables}
-    for child, parent in connection.execute(_REFERENCES, [list(names), list(names)]):
-        parents[names[child]].add(names[parent])
+    for _, child, parent in references(connection, tables):
+        parents[child].update({parent} - {child})
     order: list[TableName] = []
     while parents:
         ready = [table for table, above in parents.items() if not above & parents.keys()] or [next(iter(parents))]

@@ -9,8 +9,8 @@ from psycopg import sql
 from headwater.domain.mapping import TableMapping
 from headwater.ports.source import Finding
 from headwater.targets.postgres import checkpoints
-from headwater.targets.postgres.catalog import TableInfo, read_tables
-from headwater.targets.postgres.session import Connection
+from headwater.targets.postgres.catalog import TableInfo, read_tables, references
+from headwater.targets.postgres.session import Connection, may_write_as_replica
 
 OLDEST_VERSION = 120000
 
@@ -26,6 +26,7 @@ def find(connection: Connection, mappings: Sequence[TableMapping]) -> list[Findi
             found.append(Finding(f"The target has no table {mapping.target}.", "Create it, or change the mapping."))
         else:
             found += [*_columns(mapping, info), *_key(mapping, info), *_privileges(mapping, info, user)]
+    found += _foreign_keys(connection, list(tables.values()), user)
     return list(dict.fromkeys(found))
 
 
@@ -36,9 +37,9 @@ def _server(connection: Connection) -> Iterator[Finding]:
         yield Finding("The target is a standby, which can't be written to.", "Name the primary server.")
         return
     database, user = connection.info.dbname, connection.info.user
-    if not checkpoints.prepared(connection) and not _one(connection, "SELECT has_database_privilege(current_database(), 'CREATE')"):
+    if not checkpoints.prepared(connection) and not _one(connection, checkpoints.MAY_CREATE):
         yield Finding(
-            f"The user {user} may not create the schema headwater, where checkpoints are kept.",
+            f"The user {user} may not create the schema headwater or its tables, where checkpoints are kept.",
             f"GRANT CREATE ON DATABASE {_name(database)} TO {_name(user)}; or create the schema as docs/reference/target-schema tells.",
         )
     elif checkpoints.prepared(connection) and not _one(connection, checkpoints.MAY_USE):
@@ -51,6 +52,18 @@ def _server(connection: Connection) -> Iterator[Finding]:
         yield Finding(
             f"The user {user} may not make temporary tables, through which changes are written.",
             f"GRANT TEMPORARY ON DATABASE {_name(database)} TO {_name(user)};",
+        )
+
+
+def _foreign_keys(connection: Connection, tables: Sequence[TableInfo], user: str) -> Iterator[Finding]:
+    """Tables are copied at the same time, each in pieces, so foreign keys among them would refuse rows whose parent is still to come."""
+    if may_write_as_replica(connection):
+        return
+    for name, child, parent in references(connection, tables):
+        grant = f"GRANT SET ON PARAMETER session_replication_role TO {_name(user)};" if connection.info.server_version >= 150000 else ""
+        yield Finding(
+            f"The foreign key {name} of {child} to {parent} is in force for {user}, and rows are copied in no order that it allows.",
+            f"{grant or 'Use a superuser,'} or drop the foreign key at the target: the source keeps the rows consistent.",
         )
 
 

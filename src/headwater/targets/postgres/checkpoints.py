@@ -54,7 +54,15 @@ SCHEMA_STATEMENTS = (
     """,
 )
 
-_THERE = "SELECT to_regclass('headwater.chunk_done') IS NOT NULL"
+_THERE = """
+SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'headwater' AND c.relname = 'chunk_done')
+"""
+_SCHEMA_THERE = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'headwater')"
+MAY_CREATE = """
+SELECT CASE WHEN EXISTS (SELECT FROM pg_namespace WHERE nspname = 'headwater') THEN has_schema_privilege('headwater', 'CREATE')
+            ELSE has_database_privilege(current_database(), 'CREATE') END
+"""
+"""True where the user may make what is missing of our schema."""
 MAY_USE = """
 SELECT has_schema_privilege('headwater', 'USAGE') AND (
     SELECT bool_and(has_table_privilege(c.oid, p)) FROM pg_class c, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p
@@ -100,8 +108,7 @@ _FORGET_MAPPINGS = (
 
 def prepared(connection: Connection) -> bool:
     """Whether our tables are there."""
-    row = connection.execute(_THERE).fetchone()
-    return row is not None and bool(row[0])
+    return _holds(connection, _THERE)
 
 
 def prepare(connection: Connection) -> None:
@@ -109,7 +116,8 @@ def prepare(connection: Connection) -> None:
     if prepared(connection):
         return
     connection.execute(_LOCK_CREATION)
-    for statement in SCHEMA_STATEMENTS:
+    skipped = 1 if _holds(connection, _SCHEMA_THERE) else 0  # asking for it, even IF NOT EXISTS, takes a right that may be missing
+    for statement in SCHEMA_STATEMENTS[skipped:]:
         connection.execute(statement.encode())
 
 
@@ -195,6 +203,11 @@ def forget(connection: Connection, task_id: str) -> None:
     """Remove everything about a task."""
     forget_states(connection, task_id)
     connection.execute("DELETE FROM headwater.checkpoint WHERE task_id = %s", [task_id])
+
+
+def _holds(connection: Connection, question: str) -> bool:
+    row = connection.execute(question.encode()).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _chunk(one: Mapping[str, Any]) -> Chunk:

@@ -99,6 +99,17 @@ def write_as_replica(connection: Connection) -> bool:
     return True
 
 
+def may_write_as_replica(connection: Connection) -> bool:
+    """Whether `write_as_replica` would succeed; changes nothing."""
+    try:
+        with connection.transaction():
+            connection.execute("SET LOCAL session_replication_role = replica")
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    connection.execute("SET LOCAL session_replication_role = DEFAULT")
+    return True
+
+
 def quoted(schema: str, name: str) -> sql.Identifier:
     """`"schema"."name"`."""
     return sql.Identifier(schema, name)
