@@ -66,18 +66,18 @@ def test_a_mistake_in_the_file_is_named_with_the_file(tmp_path: Path, text: str,
 
 
 def test_all_mistakes_are_told_at_once_and_no_value_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEADWATER_SECRET_KEY", "too-short-a-secret")
+    monkeypatch.setenv("HEADWATER_ENCRYPTION_KEY", "too-short-a-secret")
     monkeypatch.setenv("HEADWATER_PORT", "not-a-port")
     with pytest.raises(SettingsError) as raised:
         load(data_dir=tmp_path)
-    assert "secret_key" in str(raised.value)
+    assert "encryption_key" in str(raised.value)
     assert "port" in str(raised.value)
     assert "too-short" not in str(raised.value)
     assert "not-a-port" not in str(raised.value)
 
 
 def test_secrets_do_not_show(tmp_path: Path) -> None:
-    settings = load(data_dir=tmp_path, secret_key="k" * 32, database_url="postgresql://u:hidden@h/d")
+    settings = load(data_dir=tmp_path, encryption_key="k" * 32, database_url="postgresql://u:hidden@h/d")
     assert "hidden" not in repr(settings)
     assert "k" * 32 not in repr(settings)
     assert settings.metadata_url == "postgresql://u:hidden@h/d"

@@ -225,8 +225,8 @@ def read_key(settings: Settings) -> bytes | None:
     Raises:
         SettingsError: the file can be read by others, or not by us.
     """
-    if settings.secret_key is not None:
-        return settings.secret_key.get_secret_value().encode()
+    if settings.encryption_key is not None:
+        return settings.encryption_key.get_secret_value().encode()
     file = settings.data_dir / KEY_FILE
     try:
         if file.stat().st_mode & 0o077:
@@ -261,7 +261,7 @@ def missing_key(settings: Settings) -> SettingsError:
     """The metadata is there, the key is not."""
     return SettingsError(
         f"The metadata holds passwords encrypted with a key, and there is no {settings.data_dir / KEY_FILE}: "
-        f"put the file back, or set HEADWATER_SECRET_KEY to its content."
+        f"put the file back, or set HEADWATER_ENCRYPTION_KEY to its content."
     )
 
 

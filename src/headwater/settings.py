@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     """Where the metadata lives: `postgresql://USER:PASSWORD@HOST/DATABASE`. Default: SQLite in the data directory, which needs nothing."""
 
-    secret_key: SecretStr | None = Field(None, min_length=32)
+    encryption_key: SecretStr | None = Field(None, min_length=32)
     """Key that encrypts saved passwords, at least 32 characters. Default: the file `secret.key` that `init` makes in the data directory,
     never in the database, so that neither a copy of the metadata alone nor of the key alone gives anything away."""
 
