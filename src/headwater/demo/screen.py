@@ -34,8 +34,8 @@ class Screen:
         """What this is."""
         text = (
             "[bold]Headwater[/] keeps tables of one database equal to tables of another, and can take that work "
-            "back to any moment.\nThis demo is the real thing, small: two PostgreSQL servers, the service and its HTTP API, "
-            "started here for you\nand removed afterwards. Nothing else on this machine is touched."
+            "back to any moment.\n\nThis demo is the real thing, small: two PostgreSQL servers, the service and its HTTP API, "
+            "started here for you and removed afterwards. Nothing else on this machine is touched."
         )
         self.console.print(Panel(text, border_style="cyan", padding=(1, 2)))
 
@@ -79,10 +79,12 @@ class Screen:
         """A panel that is drawn anew until the block ends."""
         with Live(console=self.console, refresh_per_second=8) as live:
             yield LivePanel(live)
+        if not self.console.is_terminal:
+            self.console.print()  # only the last frame was printed, without an end of line
 
     def rows(self, headers: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int = 1) -> None:
         """A table; columns from `numbers_from` on are numbers."""
-        table = Table(*headers, box=None, header_style="dim", padding=(0, 2, 0, 2))
+        table = Table(*headers, box=None, header_style="dim", padding=(0, 1, 0, 2), show_header=any(headers))
         for index, column in enumerate(table.columns):
             column.justify = "right" if index >= numbers_from else "left"
         for row in rows:
@@ -91,14 +93,12 @@ class Screen:
 
     def comparison(self, compared: Sequence[Comparison]) -> None:
         """The verdict by table."""
-        table = Table("table", "rows: source", "target", "hash: source", "target", "", box=None, header_style="dim", padding=(0, 2, 0, 2))
-        for index in range(1, 5):
-            table.columns[index].justify = "right"
+        rows = []
         for one in compared:
-            hashes = (f"{abs(side.hash) & 0xFFFFFFFFFFFFFFFF:016x}" for side in (one.source, one.target))
+            hashes = (f"{abs(side.hash) % 2**48:012x}" for side in (one.source, one.target))
             verdict = "[green]✓ equal[/]" if one.equal else "[bold red]✗ different[/]"
-            table.add_row(one.table, f"{one.source.rows:,}", f"{one.target.rows:,}", *hashes, verdict)
-        self.console.print(table)
+            rows.append((one.table, f"{one.source.rows:,}", f"{one.target.rows:,}", *hashes, verdict))
+        self.rows(["table", "source rows", "target rows", "source hash", "target hash", ""], rows)
 
 
 class Bars:

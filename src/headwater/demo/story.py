@@ -108,12 +108,12 @@ class Story:
     def _copy(self, client: Client) -> None:
         """The first copy, a bar per table."""
         self._screen.step("The first copy", "In keyed chunks, several at a time, while both databases stay in use:")
-        began, rows = time.monotonic(), 0
+        began, rows, rates = time.monotonic(), 0, dict[str, float]()
         with self._screen.bars() as bars:
             for seen in self._watch(client, COPY_TIMEOUT_S, "the first copy"):
                 tables = seen["progress"]["tables"]
                 rows = sum(table["rows_done"] for table in tables)
-                _draw_copy(bars, tables)
+                _draw_copy(bars, tables, rates)
                 if seen["state"] == "following":
                     break
         spent = time.monotonic() - began
@@ -145,7 +145,7 @@ class Story:
         """Take the task back to the moment, and watch the replay."""
         self._screen.step(
             "The reset",
-            f"The task is taken back to {_clock(since)}, the moment before. It runs on from there: everything that the source\n"
+            f"The task is taken back to {_clock(since)}, the moment before. It runs on from there: everything that the source "
             "committed since is taken from Headwater's journal and written again; the source is not even asked.",
         )
         self._screen.tracing = True
@@ -155,7 +155,7 @@ class Story:
         self._screen.good(f"Accepted and durable after {(time.monotonic() - began) * 1000:.0f} ms: {answer}")
         self._watch_replay(client)
         self._screen.say(
-            "[dim]What such a reset repairs: rows that the source has written since that moment. Rows that it has not touched are not\n"
+            "\n[dim]What such a reset repairs: rows that the source has written since that moment. Rows that it has not touched are not "
             "looked at. For those there is the reset without a time: it copies every table again and removes what does not belong.[/]"
         )
 
@@ -285,12 +285,13 @@ class Story:
         return {"host": server.host, "port": str(server.port), "database_name": DATABASE, **who}
 
 
-def _draw_copy(bars: Bars, tables: list[Json]) -> None:
+def _draw_copy(bars: Bars, tables: list[Json], rates: dict[str, float]) -> None:
+    """Bars by table; `rates` keeps the last rate that was told, for the tables that are done."""
     for table in tables:
-        done = table["rows_done"]
-        total = done if table["state"] == "copied" else max(table["rows_expected"], 1)
-        note = "" if table["state"] == "pending" else f"{table['rows_per_s']:,.0f} rows/s"
-        bars.set(table["source_table"].removeprefix("public."), done, total, note)
+        name = table["source_table"].removeprefix("public.")
+        total = table["rows_done"] if table["state"] == "copied" else max(table["rows_expected"], 1)
+        rates[name] = table["rows_per_s"] or rates.get(name, 0.0)
+        bars.set(name, table["rows_done"], total, f"{rates[name]:,.0f} rows/s" if rates[name] else "")
 
 
 def _damage(target: psycopg.Connection[Any], table: str, since: datetime) -> int:
