@@ -270,6 +270,25 @@ def test_mappings_come_back_in_order_as_they_were_saved(store: Store) -> None:
     assert [m.id for m in store.mappings("task")] == ["a"]
 
 
+def test_several_mappings_are_saved_at_once(store: Store) -> None:
+    store.save_task(task())
+    store.save_mappings([mapping("z"), mapping("a")])
+    store.save_mappings([])
+    store.save_mappings([replace(mapping("z"), percent=1), mapping("m")])
+    assert store.mappings("task") == [replace(mapping("z"), percent=1), mapping("a"), mapping("m")]
+
+
+def test_only_old_drafts_are_dropped(store: Store) -> None:
+    for name, saved, modified_ms in (("saved", True, 1), ("old", False, 99), ("new", False, 100)):
+        store.save_task(task(name, saved=saved, modified_ms=modified_ms))
+        store.save_mapping(mapping(f"m-{name}", name))
+    store.drop_drafts(100)
+    assert store.task("old") is None
+    assert store.mappings("old") == []
+    assert store.task("new") is not None
+    assert [t.id for t in store.tasks()] == ["saved"]
+
+
 def test_a_changed_mapping_has_another_incarnation(store: Store) -> None:
     first, second = replace(mapping("m"), revision=0), replace(mapping("m"), revision=1)
     assert first.incarnation == "m"

@@ -121,6 +121,27 @@ def test_init_refuses_what_it_can_not_use(plane: Plane) -> None:
     assert caught.value.code == "FDI.3023"
 
 
+def test_an_init_that_fails_leaves_nothing(plane: Plane) -> None:
+    source, target = plane.connections()
+    task_id = plane.tasks.init(plane.scope, InitForm(source)).task_id
+    before = plane.stored(task_id)
+    plane.target.reachable = False
+    with pytest.raises(ServiceError, match="At the target"):
+        plane.tasks.init(plane.scope, InitForm(target_id=target, task_id=task_id, auto_mapping=True))
+    assert plane.stored(task_id) == before
+    assert plane.store.mappings(task_id) == []
+
+
+def test_ids_that_nobody_used_are_forgotten(plane: Plane) -> None:
+    task_id = plane.tasks.init(plane.scope, InitForm()).task_id
+    plane.clock.move(6 * 86_400)
+    plane.tasks.init(plane.scope, InitForm())
+    assert plane.store.task(task_id) is not None
+    plane.clock.move(2 * 86_400)
+    plane.tasks.init(plane.scope, InitForm())
+    assert plane.store.task(task_id) is None
+
+
 def test_a_task_that_ran_keeps_its_data_sources(plane: Plane) -> None:
     """Its checkpoint lies at its target and counts in its source's journal."""
     task = plane.started()

@@ -6,6 +6,7 @@ Ids are made by the caller; looking up what is not there returns None; deleting 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -180,11 +181,17 @@ class TaskStore(Protocol):
     def delete_task(self, task_id: str) -> None:
         """Remove the task with its mappings, runs and resets."""
 
+    def drop_drafts(self, before_ms: int) -> None:
+        """Remove the tasks that were never saved (init without create) and not changed since `before_ms`."""
+
     def mappings(self, task_id: str) -> list[Mapping]:
         """Its mappings, oldest first."""
 
     def save_mapping(self, mapping: Mapping) -> None:
         """Insert or replace."""
+
+    def save_mappings(self, mappings: Sequence[Mapping]) -> None:
+        """Insert or replace several in one transaction, in order."""
 
     def delete_mapping(self, task_id: str, mapping_id: str) -> bool:
         """Remove one; False where there was none."""

@@ -118,7 +118,7 @@ class Mappings:
     def create(self, scope: Scope, task_id: str, form: MappingForm) -> str:
         """Add a mapping to a task (known from init on) and return its id. The first one of a task without data sources sets them."""
         with self._locks.hold(task_id):
-            task = self._joined(self._changeable(scope, task_id), form.source_id, form.target_id)
+            task = self.joined(self._changeable(scope, task_id), form.source_id, form.target_id)
             others = self._store.mappings(task_id)
             if len(others) >= MAPPINGS_MAX:
                 raise refusal("FDI.3037", f"A task has at most {MAPPINGS_MAX} mappings; make another task for further tables.")
@@ -144,7 +144,7 @@ class Mappings:
             old = next((m for m in others if m.id == mapping_id), None)
             if old is None:
                 raise _unknown_mapping()
-            task = self._joined(task, form.source_id, form.target_id)
+            task = self.joined(task, form.source_id, form.target_id)
             form = replace(form, source_table=form.source_table or old.source_table, target_table=form.target_table or old.target_table)
             new = self._filled(task, old, form, [m for m in others if m.id != mapping_id])
             if (new.source_table, new.target_table, new.columns) != (old.source_table, old.target_table, old.columns):
@@ -160,14 +160,8 @@ class Mappings:
                 raise _unknown_mapping()
             return mapping_id
 
-    def join(self, task: Task, source_id: str | None, target_id: str | None) -> Task:
-        """The task with its data sources set and saved; the caller holds its lock and has refused a running one."""
-        joined = self._joined(task, source_id, target_id)
-        self._store.save_task(joined)
-        return joined
-
-    def map_automatically(self, task: Task) -> list[Unmapped]:
-        """Map every table that fits by name and is not mapped yet; returns what was left out, with the reasons.
+    def by_name(self, task: Task) -> tuple[list[Mapping], list[Unmapped]]:
+        """A mapping, not yet saved, of every table that fits by name and is not mapped yet; and what is left out, with the reasons.
 
         A source table goes to the target table of the same `schema.table`, else to the one of its bare name in the default
         schema. The caller holds the task's lock."""
@@ -182,13 +176,16 @@ class Mappings:
         described = ask_both(
             lambda: read.describe([s for s, _ in pairs]), lambda: written.describe([t for _, t in pairs]), "description of tables"
         )
+        made: list[Mapping] = []
         for name, other in pairs:
             try:
                 _refuse_own_target(source, target, name, other)
-                unmapped += self._automatic(task, *_described(described, name, other))
+                mapping, misfits = self._automatic(task, *_described(described, name, other))
+                made.append(mapping)
+                unmapped += misfits
             except ServiceError as error:
                 unmapped.append(Unmapped(str(name), " ".join(error.details) or error.message))
-        return sorted(unmapped, key=lambda one: one.source_table)
+        return made, sorted(unmapped, key=lambda one: one.source_table)
 
     def problems(self, task: Task) -> list[str]:
         """Everything that keeps the task's mappings from fitting the tables as they are now."""
@@ -238,8 +235,9 @@ class Mappings:
             raise refusal("FDI.3023", "Stop the task before you change its mappings.")
         return task
 
-    def _joined(self, task: Task, source_id: str | None, target_id: str | None) -> Task:
-        """The task with the data sources named; a task with mappings keeps its own."""
+    def joined(self, task: Task, source_id: str | None, target_id: str | None) -> Task:
+        """The task, not yet saved, with the data sources named. Raises FDI.3033 for unknown ones; FDI.3037 for a task that
+        has run, or has mappings, between others."""
         wanted = replace(task, source_id=source_id or task.source_id, target_id=target_id or task.target_id)
         for parameter, data_source_id in (("source_datasource_id", wanted.source_id), ("target_datasource_id", wanted.target_id)):
             if data_source_id and self._store.data_source(data_source_id, task.scope) is None:
@@ -273,12 +271,12 @@ class Mappings:
         pairs = [(pair.source_column, pair.target_column) for pair in form.pairs] or by_name(here, there)
         return self._made(mapping, here, there, fit(here, there, pairs, compatible))
 
-    def _automatic(self, task: Task, here: TableSchema, there: TableSchema) -> list[Unmapped]:
-        """Save a mapping of the columns that fit by name; returns the columns that were left out. Raises FDI.3037 where nothing fits."""
+    def _automatic(self, task: Task, here: TableSchema, there: TableSchema) -> tuple[Mapping, list[Unmapped]]:
+        """A mapping of the columns that fit by name, and the columns that were left out. Raises FDI.3037 where nothing fits."""
         pairs, misfits = fitting(here, there, compatible)
         blank = Mapping(uuid.uuid4().hex, task.id, "", "", (), (), (), (), "AUTO", 0, 0)
-        self._store.save_mapping(self._made(blank, here, there, fit(here, there, pairs, compatible)))
-        return [Unmapped(str(here.table), f"A column was left out. {misfit}") for misfit in misfits]
+        made = self._made(blank, here, there, fit(here, there, pairs, compatible))
+        return made, [Unmapped(str(here.table), f"A column was left out. {misfit}") for misfit in misfits]
 
     def _made(self, mapping: Mapping, here: TableSchema, there: TableSchema, fitted: Fit) -> Mapping:
         if fitted.problems:

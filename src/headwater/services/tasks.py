@@ -34,6 +34,9 @@ BATCH_MAX = 10
 INIT_MAPPINGS = 10
 """Mappings that init answers with; the rest is in the listing."""
 
+DRAFT_KEPT_MS = 7 * 86_400_000
+"""How long an id from init waits for its create before it is forgotten."""
+
 STOP_TIMEOUT_S = 10.0
 """How long deleting a task waits for its worker to end; a worker drains to a commit within that."""
 
@@ -187,8 +190,11 @@ class Tasks:
             if is_running(task):
                 raise refusal("FDI.3023", "Stop the task before you initialise it again.")
             task = replace(task, ext_info=task.ext_info | form.ext_info, modified_ms=self._now_ms())
-            task = self._mappings.join(task, form.source_id, form.target_id)
-            unmapped = self._mappings.map_automatically(task) if form.auto_mapping else []
+            task = self._mappings.joined(task, form.source_id, form.target_id)
+            made, unmapped = self._mappings.by_name(task) if form.auto_mapping else ([], [])
+            self._store.save_task(task)
+            self._store.save_mappings(made)
+            self._store.drop_drafts(self._now_ms() - DRAFT_KEPT_MS)
             return self._mappings.shown(task, page(self._store.mappings(task.id), INIT_MAPPINGS, 0), unmapped)
 
     def create(self, scope: Scope, form: TaskForm) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import RowMapping, and_, delete, or_, select, update
 
 from headwater.domain.mapping import ColumnPair
 from headwater.ports.store import Mapping, Scope, Task
+from headwater.store import schema
 from headwater.store.base import SqlPart, storable
 from headwater.store.errors import StoreError
 from headwater.store.schema import mappings, tasks
@@ -105,14 +107,24 @@ class SqlTasks(SqlPart):
         with self._transaction() as connection:
             connection.execute(delete(tasks).where(tasks.c.id == task_id))
 
+    def drop_drafts(self, before_ms: int) -> None:
+        """See the port."""
+        with self._transaction() as connection:
+            connection.execute(delete(tasks).where(~tasks.c.saved, tasks.c.modified_ms < before_ms))
+
     def mappings(self, task_id: str) -> list[Mapping]:
         """See the port."""
         return [_mapping(row) for row in self._all(select(mappings).where(mappings.c.task_id == task_id).order_by(mappings.c.seq))]
 
     def save_mapping(self, mapping: Mapping) -> None:
         """See the port."""
+        self.save_mappings([mapping])
+
+    def save_mappings(self, mappings: Sequence[Mapping]) -> None:
+        """See the port."""
         with self._transaction() as connection:
-            self._put(connection, mappings, _mapping_values(mapping))
+            for mapping in mappings:
+                self._put(connection, schema.mappings, _mapping_values(mapping))
 
     def delete_mapping(self, task_id: str, mapping_id: str) -> bool:
         """See the port."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -102,6 +102,13 @@ class MemoryStore:
         self._runs = {k: r for k, r in self._runs.items() if r.task_id != task_id}
         self._resets = {k: r for k, r in self._resets.items() if r.task_id != task_id}
 
+    @_write
+    def drop_drafts(self, before_ms: int) -> None:
+        """See `TaskStore.drop_drafts`."""
+        old = {k for k, t in self._tasks.items() if not t.saved and t.modified_ms < before_ms}
+        self._tasks = {k: t for k, t in self._tasks.items() if k not in old}
+        self._mappings = {k: m for k, m in self._mappings.items() if m.task_id not in old}
+
     def mappings(self, task_id: str) -> list[Mapping]:
         """See `TaskStore.mappings`."""
         with self.lock:
@@ -111,6 +118,11 @@ class MemoryStore:
     def save_mapping(self, mapping: Mapping) -> None:
         """See `TaskStore.save_mapping`."""
         self._mappings[mapping.id] = mapping
+
+    @_write
+    def save_mappings(self, mappings: Sequence[Mapping]) -> None:
+        """See `TaskStore.save_mappings`."""
+        self._mappings |= {mapping.id: mapping for mapping in mappings}
 
     @_write
     def delete_mapping(self, task_id: str, mapping_id: str) -> bool:
