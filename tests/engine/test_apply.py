@@ -278,10 +278,9 @@ def test_a_full_reset_copies_again_and_removes_what_the_source_does_not_have() -
 def test_a_journal_that_was_begun_anew_stops_the_task_p7() -> None:
     bench = Workbench()
     fill(bench)
-    with bench.capturing():
-        with bench.applying():
-            bench.await_equal()
-            bench.await_applied()
+    with bench.capturing(), bench.applying():
+        bench.await_equal()
+        bench.await_applied()
     bench.journal.journal_id = "another"
     with bench.applying() as running:
         wait_until(lambda: running.error)

@@ -133,7 +133,7 @@ def _running(loop: Callable[[Control], None]) -> Iterator[Running]:
     def run() -> None:
         try:
             loop(running.control)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
             running.error.append(error)
 
     running.thread = threading.Thread(target=run, daemon=True)
@@ -144,5 +144,3 @@ def _running(loop: Callable[[Control], None]) -> Iterator[Running]:
         running.control.tell({"stop": True})
         running.thread.join(20)
         assert not running.thread.is_alive(), "did not stop"
-
-

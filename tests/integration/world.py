@@ -27,6 +27,7 @@ from tests.databases import Database, wait_until
 
 SCOPE = Scope("0" * 32, str(uuid.UUID(int=1)))
 EVERYTHING = frozenset({"INSERT", "UPDATE", "DELETE"})
+COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = 'public.{}'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
 RETENTION = Retention(7 * 86_400_000_000, 10 << 30, 20 << 30)
 
 
@@ -82,12 +83,7 @@ class World:
 
     def add_mapping(self, task_id: str, table: str, columns: Sequence[str] = (), target: str | None = None) -> None:
         """A mapping of `public.<table>`."""
-        names = columns or [
-            r[0]
-            for r in self.source.rows(
-                f"SELECT attname FROM pg_attribute WHERE attrelid = 'public.{table}'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
-            )
-        ]
+        names = columns or [row[0] for row in self.source.rows(COLUMNS.format(table))]
         pairs = tuple(ColumnPair(name, name, name == "id") for name in names)
         goal = f"public.{target or table}"
         made = Mapping(f"{task_id}-{target or table}", task_id, f"public.{table}", goal, pairs, (), (), (), "MANUAL", 100, 0)

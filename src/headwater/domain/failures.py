@@ -50,7 +50,9 @@ POLICIES: dict[str, Policy] = {
     "journal_missing": Policy("retry", "The journal begins when capture of its source starts; Headwater keeps trying."),
     "journal_busy": Policy("retry", "Another process holds the journal, an older capture perhaps; Headwater keeps trying."),
     "journal_full": Policy("retry", "Free space on the disk that holds the data directory; Headwater keeps trying."),
-    "journal_damaged": Policy("stop", "The journal can't be read here. Reset the task without a time to copy again and begin a new history."),
+    "journal_damaged": Policy(
+        "stop", "The journal can't be read here. Reset the task without a time to copy again and begin a new history."
+    ),
     "journal_missing": Policy("retry", "The journal of the source is made when its capture begins; Headwater waits for it."),
     "journal_busy": Policy("retry", "Another process still writes the journal of this source; Headwater keeps trying."),
     "history_broken": Policy("stop", "The history has a gap at this place. Reset the task without a time to copy again."),

@@ -145,4 +145,3 @@ class Follower:
         assert offset is not None
         pending = self._reader.stamp(offset) if end.next_offset > offset else None
         self._tally.reached(self._passed, self._place.offset, end.next_offset, pending)
-

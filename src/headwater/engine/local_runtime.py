@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import selectors
 import subprocess
@@ -18,8 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-import structlog
-
+from headwater.engine.log import Log
 from headwater.engine.messages import encode, order_line, read_report
 from headwater.ports.runtime import ApplyReport, CaptureReport, Exit, WorkerSpec
 
@@ -41,7 +41,7 @@ PIPE_BYTES = 1 << 20
 WORKER_ENV = {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 """Fewer arenas keep a worker's resident memory close to what it uses."""
 
-log = structlog.get_logger("headwater.worker")
+log = Log("headwater.worker")
 
 
 class LocalWorker:
@@ -74,7 +74,7 @@ class LocalWorker:
                 self.process.stdin.write(encode(command))
                 self.process.stdin.flush()
             except (BrokenPipeError, ValueError):
-                log.debug("worker_gone", kind=self.spec.kind, id=self.spec.id)
+                log.info("worker_gone", worker=self.spec.kind, id=self.spec.id)
 
     def kill(self) -> None:
         """See `Worker.kill`."""
@@ -152,7 +152,7 @@ class LocalRuntime:
             process.stdin.write(order_line(spec))
             process.stdin.flush()
         except BrokenPipeError:
-            log.warning("worker_ended_at_once", kind=spec.kind, id=spec.id)
+            log.warning("worker_ended_at_once", worker=spec.kind, id=spec.id)
         self._watch(worker)
         return worker
 
@@ -244,23 +244,32 @@ def _take_lines(pipe: _Pipe) -> bool:
             if pipe.is_log:
                 _forward(pipe.worker.spec, line)
             else:
-                pipe.worker.heard(line)
+                _hear(pipe.worker, line)
         if not data or len(pipe.rest) > LINE_MAX:
             return False
+
+
+def _hear(worker: LocalWorker, line: bytes) -> None:
+    """Give a line to its worker's record. One that is none of ours ends the worker, and never the thread that reads for all."""
+    try:
+        worker.heard(line)
+    except (ValueError, TypeError, KeyError) as error:
+        log.error("worker_unintelligible", worker=worker.spec.kind, id=worker.spec.id, error=type(error).__name__)
+        worker.kill()
 
 
 def _forward(spec: WorkerSpec, line: bytes) -> None:
     """Pass a worker's log line on with the worker's ids. Workers log JSON; anything else comes from the interpreter or a library."""
     try:
         entry = json.loads(line)
-        event, level = str(entry.pop("event")), str(entry.pop("level", "info")).lower()
+        event, level = str(entry.pop("event")), str(entry.pop("level", "info")).upper()
     except (ValueError, KeyError, AttributeError, TypeError):
-        entry, event, level = {"text": line[:500].decode("utf-8", "replace")}, "worker_said", "warning"
-    getattr(log, level, log.info)(event, **{**entry, "worker": spec.kind, "id": spec.id})
+        entry, event, level = {"text": line[:500].decode("utf-8", "replace")}, "worker_said", "WARNING"
+    log.say(logging.getLevelNamesMapping().get(level, logging.INFO), event, **{**entry, "worker": spec.kind, "id": spec.id})
 
 
 def _close(pipe: IO[bytes]) -> None:
     try:
         pipe.close()
     except BrokenPipeError:
-        log.debug("pipe_closed_by_worker")
+        return  # what it still was to be told does not matter any more

@@ -50,9 +50,7 @@ class CaptureOrder:
     def read(cls, payload: Payload) -> CaptureOrder:
         """From `payload`."""
         tables = tuple(TableName(**t) for t in payload["tables"])
-        return cls(
-            Connection(**payload["source"]), payload["journal_dir"], tables, Retention(**payload["retention"]), payload["history"]
-        )
+        return cls(Connection(**payload["source"]), payload["journal_dir"], tables, Retention(**payload["retention"]), payload["history"])
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ class Post:
         self.failing: Exit | None = None
         self.last_report: CaptureReport | ApplyReport | None = None
         self.reported_at = 0.0
+        self.fresh = False  # the last report is by the worker that holds the post
         self._runtime = runtime
         self._failures = 0
         self._started_at = self._retry_at = 0.0
@@ -63,6 +64,7 @@ class Post:
     def start(self, order: CaptureOrder | ApplyOrder, payload: dict[str, Any], epoch: int, now: float) -> None:
         """Put a worker here."""
         self.order, self.epoch, self._started_at, self._kill_at = order, epoch, now, None
+        self.fresh = False
         self.worker = self._runtime.start(WorkerSpec(self.kind, self.id, payload))
 
     def stop(self, now: float, at_once: bool = False) -> None:
@@ -82,7 +84,7 @@ class Post:
         exit_ = self.worker.exited()  # before the report: nothing is reported after the end
         report = self.worker.report()
         if report is not None and report is not self.last_report:
-            self.last_report, self.reported_at = report, now
+            self.last_report, self.reported_at, self.fresh = report, now, True
             if report.state != "starting":
                 self.failing = None
         if exit_ is None:

@@ -145,9 +145,7 @@ class Copier:
             self._tally.say("waiting", "Waiting for transactions that are open at the source and began before its tables were followed.")
             self._check_stop()
 
-    def _plan(
-        self, snapshot: Snapshot, pending: Sequence[TableMapping], states: dict[str, TableState]
-    ) -> dict[str, TableState]:
+    def _plan(self, snapshot: Snapshot, pending: Sequence[TableMapping], states: dict[str, TableState]) -> dict[str, TableState]:
         """Cut the tables that have no chunks yet, and put the plan on disk."""
         writers = Counter(m.target for m in self._job.mappings)
         planned = {}
@@ -218,9 +216,7 @@ class Piece:
 class Streams:
     """Copies pieces over several connections at the same time, in order; the first error ends all."""
 
-    def __init__(
-        self, run: TargetRun, snapshot: Snapshot, pieces: Sequence[Piece], control: Control, tally: Tally, clock: Clock
-    ) -> None:
+    def __init__(self, run: TargetRun, snapshot: Snapshot, pieces: Sequence[Piece], control: Control, tally: Tally, clock: Clock) -> None:
         self._run, self._snapshot, self._control, self._tally, self._clock = run, snapshot, control, tally, clock
         self._pieces = iter(pieces)
         self._lock = threading.Lock()

@@ -13,14 +13,16 @@ history is such a change), or when a task of its source is started anew.
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable
+from dataclasses import replace
 
-import structlog
-
+from headwater.domain.errors import HeadwaterError
 from headwater.domain.failures import policy
 from headwater.domain.lag import Progress, lag_ms, lag_transactions
 from headwater.domain.lifecycle import RUNNING, Fact, Recorded, running_state
 from headwater.engine.control import Clock
+from headwater.engine.log import Log
 from headwater.engine.orders import CaptureOrder
 from headwater.engine.post import Post
 from headwater.engine.records import Records
@@ -38,10 +40,13 @@ BREATH_S = 0.05
 STARTING_MAX = 4
 """Applies that may be starting at the same time: hundreds of tasks of one target that comes back must not take the machine down."""
 
+LATE_MS = 2_500
+"""A task that is behind by more than this is not following, whatever its worker last said: it may be blocked."""
+
 AS_OF_S = 2.0
 """A report younger than this is taken as it was when it came; an older one is held against the present."""
 
-log = structlog.get_logger("headwater.supervisor")
+log = Log("headwater.supervisor")
 
 
 class Supervisor:
@@ -104,8 +109,8 @@ class Supervisor:
         while not self._closing:
             try:
                 self.step(self._clock.monotonic())
-            except Exception as error:
-                log.exception("step_failed", error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - a step that failed is logged, and the next one begins from the facts again
+                log.error("step_failed", **_told(error))
             self._wake.wait(INTERVAL_S)
             self._wake.clear()
             if not self._closing:
@@ -143,12 +148,12 @@ class Supervisor:
 
     def _hear(self, post: Post, now: float) -> None:
         ended = post.hear(now)
-        if post.kind == "apply" and isinstance(post.last_report, ApplyReport):
+        if post.kind == "apply" and post.fresh and isinstance(post.last_report, ApplyReport):
             self._records.counters(post.id, post.last_report, now)
         if ended is None:
             return
-        level = log.info if ended.asked or ended.decision.action == "replace" else log.warning
-        level("worker_ended", worker=post.kind, id=post.id, kind=ended.exit.kind, message=ended.exit.message, action=ended.decision.action)
+        say = log.info if ended.asked or ended.decision.action == "replace" else log.warning
+        say("worker_ended", worker=post.kind, id=post.id, kind=ended.exit.kind, message=ended.exit.message, action=ended.decision.action)
         if post.kind == "apply":
             self._records.ended(post.id, ended.exit)
         if ended.asked or ended.decision.action != "stop":
@@ -229,7 +234,7 @@ class Supervisor:
         if task.source_id not in self._doomed or task.id not in self._doomed[task.source_id]:
             return False
         report, failed = post.last_report, self._captures[task.source_id].failing
-        if failed is None or not isinstance(report, ApplyReport) or not _drained(report):
+        if failed is None or not post.fresh or not isinstance(report, ApplyReport) or not _drained(report):
             return False
         self._store.record_state(task.id, "failed", failed.kind, failed.message)
         return True
@@ -275,14 +280,14 @@ class Supervisor:
         if task.state == "failed":
             return None
         capture = self._captures.get(task.source_id or "")
-        return running_state(
-            Fact(
-                _reported(post),
-                _reported(capture),
-                self._failure(task, post, capture),
-                post.last_report.message if post is not None and post.last_report is not None else "",
-            )
+        report = self.apply(task.id)
+        fact = Fact(
+            report.state if report is not None else None,
+            _reported(capture),
+            self._failure(task, post, capture),
+            report.message if report is not None else "",
         )
+        return running_state(fact)
 
     def _failure(self, task: Task, post: Post | None, capture: Post | None) -> tuple[str, str] | None:
         """What keeps the task from going on, where that is being tried again; its own failure before its capture's."""
@@ -310,15 +315,13 @@ class Supervisor:
     def apply(self, task_id: str) -> ApplyReport | None:
         """See `Live.apply`; with the lag as it is now."""
         post = self._applies.get(task_id)
-        if post is None or not post.busy or not isinstance(post.last_report, ApplyReport) or post.order is None:
+        if post is None or not post.busy or not post.fresh or not isinstance(post.last_report, ApplyReport) or post.order is None:
             return None
         return with_lag(post, self._captures.get(post.order.source.id), self._caught_up_us.get(task_id), self._clock)
 
 
 def with_lag(post: Post, capture: Post | None, caught_up_us: int | None, clock: Clock) -> ApplyReport:
-    """An apply's newest report with its lag, as far as both reports together tell it."""
-    from dataclasses import replace
-
+    """An apply's newest report with its lag, as far as both reports together tell it; far behind, it is catching up."""
     report = post.last_report
     assert isinstance(report, ApplyReport)
     seen = capture.last_report if capture is not None and isinstance(capture.last_report, CaptureReport) else CaptureReport("starting")
@@ -333,7 +336,9 @@ def with_lag(post: Post, capture: Post | None, caught_up_us: int | None, clock: 
     )
     now_us = clock.now_us()
     as_of_us = now_us - int(age_s * 1e6) if fresh and lag_transactions(known) else now_us
-    return replace(report, lag_ms=lag_ms(known, as_of_us, seen.clock_offset_us), lag_transactions=lag_transactions(known))
+    lag = lag_ms(known, as_of_us, seen.clock_offset_us)
+    late = report.state == "following" and lag is not None and lag > LATE_MS
+    return replace(report, state="catching_up" if late else report.state, lag_ms=lag, lag_transactions=lag_transactions(known))
 
 
 def _drained(report: ApplyReport) -> bool:
@@ -347,3 +352,9 @@ def _reported(post: Post | None) -> str | None:
     """What the worker that holds the post calls its state."""
     report = post.worker.report() if post is not None and post.worker is not None else None
     return report.state if report is not None else None
+
+
+def _told(error: Exception) -> dict[str, object]:
+    """An error for the log: its text only where we wrote it, since others may hold row values."""
+    trace = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    return {"error": type(error).__name__, "message": str(error) if isinstance(error, HeadwaterError) else "", "trace": trace}

@@ -11,9 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import structlog
-
 from headwater.domain.errors import HeadwaterError
+from headwater.engine.log import Log
 from headwater.engine.wishes import Wishes
 from headwater.ports.source import Source
 from headwater.ports.store import DataSource, Leftover, Store
@@ -25,7 +24,7 @@ LOOK_S = 5.0
 AGAIN_S = 30.0
 """Pause after something could not be tidied."""
 
-log = structlog.get_logger("headwater.tidy")
+log = Log("headwater.tidy")
 
 
 class Tidy:
