@@ -132,7 +132,7 @@ def assemble(settings: Settings, store: Store) -> Parts:
         tasks=Tasks(store, connections, mappings, resets, locks, now_ms, supervisor.nudge),
         mappings=mappings,
         resets=resets,
-        monitoring=Monitoring(store, supervisor, open_journal, now_ms),
+        monitoring=Monitoring(store, supervisor, open_journal, now_ms, connections),
         vitals=Vitals(store, supervisor),
         ready=lambda: unready(store, supervisor),
     )
