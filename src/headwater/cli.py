@@ -40,6 +40,8 @@ app = typer.Typer(
 
 app.add_typer(cli_tasks.app, name="task")
 
+app.add_typer(cli_tasks.app, name="task")
+
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Directory of journals, key and metadata. [env: HEADWATER_DATA_DIR]")]
 DatabaseUrl = Annotated[
     str | None,

@@ -51,6 +51,11 @@ class Screen:
         """A sentence."""
         self.console.print(text)
 
+    def code(self, *lines: str) -> None:
+        """Lines to copy; never broken."""
+        for line in lines:
+            self.console.print(Text(f"  {line}", style="bold"), soft_wrap=True)
+
     def good(self, text: str) -> None:
         """A sentence about something that worked."""
         self.console.print(f"[green]✓[/] {text}")

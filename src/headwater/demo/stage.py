@@ -86,6 +86,15 @@ class Stage:
         keys = self.access["access_key"], self.access["secret_key"]
         return Client(self.address, *keys, self.access["project_id"], self.access["instance_id"], http=http)
 
+    @property
+    def profile(self) -> Path:
+        """A profile for the command line: where the service is, and who we are."""
+        file = self.data_dir / "profile.json"
+        if not file.exists():
+            file.touch(mode=0o600)
+            file.write_text(json.dumps({"endpoint": self.address, **self.access}))
+        return file
+
     def service_log(self, lines: int = 15) -> str:
         """The last lines of the service's log that are more than information."""
         file = self.data_dir / "service.log"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -179,12 +180,17 @@ class Story:
 
     def _stay(self) -> None:
         """Keep everything running, and say how to get in."""
-        access, stage = self._stage.access, self._stage
-        names = ("access_key", "secret_key", "project_id", "instance_id")
-        keys = {f"HEADWATER_{name.upper()}": str(access[name]) for name in names}
-        places = {"API": stage.address, "task": self._task_id, "source": stage.source.url(DATABASE), "target": stage.target.url(DATABASE)}
+        stage, program = self._stage, sys.argv[0]
         self._screen.step("Now you", "The service and both databases keep running until Ctrl-C; a few orders per second keep coming.")
-        self._screen.rows(["", ""], [*places.items(), *keys.items()], 9)
+        shown = {"API": stage.address, "source": stage.source.url(DATABASE), "target": stage.target.url(DATABASE)}
+        names = ("access_key", "secret_key", "project_id", "instance_id", "domain_name", "user_name", "password")
+        self._screen.rows(["", ""], [*shown.items(), *((name, str(stage.access[name])) for name in names)], 9)
+        self._screen.say("\nIn another terminal, for example:\n")
+        self._screen.code(
+            f"export HEADWATER_PROFILE={stage.profile}",
+            f"{program} task show demo --watch",
+            f"{program} task reset demo --to {datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')}",
+        )
         life = shop.Life(self._source, GENTLE_PER_S)
         life.start()
         while True:
