@@ -20,7 +20,7 @@ DOCS = ROOT / "docs"
 
 
 def table(page: str, columns: int, head: str) -> list[list[str]]:
-    """The rows of the first table of a page whose header begins with `head`, cells stripped of back-ticks."""
+    """The rows of the first table of a page whose header begins with `head`, cells that are code without their back-ticks."""
     lines = iter((DOCS / page).read_text("utf-8").splitlines())
     for line in lines:
         if line.startswith(f"| {head} |"):
@@ -30,7 +30,8 @@ def table(page: str, columns: int, head: str) -> list[list[str]]:
     for line in lines:
         if not line.startswith("|"):
             break
-        rows.append([cell.strip().strip("`") for cell in line.strip("|").split(" | ", columns - 1)])
+        cells = [cell.strip() for cell in line.strip("|").split(" | ", columns - 1)]
+        rows.append([cell[1:-1] if re.fullmatch(r"`[^`]*`", cell) else cell for cell in cells])
     return rows
 
 
