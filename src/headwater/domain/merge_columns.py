@@ -53,7 +53,7 @@ def merge_columns(stretch: Stretch, rules: Rules, truncate: bool) -> MergeStep:
     """One step for a stretch without moves."""
     if not stretch.ops:
         return MergeStep(truncate=truncate)
-    if rules.exact and stretch.ops <= {Op.INSERT} and stretch.keys[1] == stretch.rows:
+    if rules.exact and stretch.ops <= {Op.INSERT} and not stretch.unknown and stretch.keys[1] == stretch.rows:
         return MergeStep(truncate=truncate, inserts=stretch.batch())
     last = _last(stretch)
     born, stands = _any_of(last.first, BORN), pc.invert(_any_of(last.last, GONE))

@@ -55,7 +55,9 @@ SCHEMA_STATEMENTS = (
 )
 
 _THERE = """
-SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'headwater' AND c.relname = 'chunk_done')
+SELECT EXISTS (
+    SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'headwater' AND c.relname = 'chunk_done'
+)
 """
 _SCHEMA_THERE = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'headwater')"
 MAY_CREATE = """
