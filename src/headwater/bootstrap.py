@@ -20,6 +20,7 @@ import uvicorn
 
 from headwater import adapters, logs
 from headwater.api.app import create_app
+from headwater.api.server import HTTP_OPTIONS
 from headwater.api.services import Services
 from headwater.domain.errors import HeadwaterError
 from headwater.engine.control import SystemClock
@@ -145,9 +146,8 @@ def run(parts: Parts, listener: socket.socket, settings: Settings) -> None:
         create_app(parts.services),
         log_config=None,
         access_log=False,
-        lifespan="off",
-        server_header=False,
         timeout_graceful_shutdown=REQUESTS_END_S,
+        **HTTP_OPTIONS,
     )
     server = uvicorn.Server(config)
 
