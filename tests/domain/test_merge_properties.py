@@ -192,7 +192,7 @@ def mapping(operations: frozenset[str] = ALL) -> TableMapping:
 
 @pytest.mark.parametrize("operations", SUBSETS, ids=lambda o: "+".join(sorted(o)))
 @given(plan=wishes, cuts=st.lists(st.integers(0, 25), max_size=3), size=st.integers(1, 8), copied=st.booleans())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_exact_stretches_equal_changes_one_by_one(
     operations: frozenset[str], plan: list[Wish], cuts: list[int], size: int, copied: bool
 ) -> None:
@@ -215,7 +215,7 @@ def test_exact_stretches_equal_changes_one_by_one(
 @given(
     plan=wishes, start=st.integers(0, 25), later=st.integers(0, 25), cuts=st.lists(st.integers(0, 25), max_size=3), size=st.integers(1, 8)
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_replayed_stretches_converge_from_any_later_state(
     operations: frozenset[str], plan: list[Wish], start: int, later: int, cuts: list[int], size: int
 ) -> None:
