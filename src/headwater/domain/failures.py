@@ -41,7 +41,8 @@ POLICIES: dict[str, Policy] = {
     "source_refused": Policy("stop", "Repair what the message names at the source, then start the task again."),
     "slot_lost": Policy(
         "stop",
-        "The source no longer has the log that follows what was captured. Reset the task without a time to copy again and begin a new history.",
+        "The source no longer has the log that follows what was captured. "
+        "Reset the task without a time to copy again and begin a new history.",
     ),
     "target_unavailable": Policy("retry", "Check that the target database is up and reachable; Headwater keeps trying."),
     "target_refused": Policy("stop", "Repair what the message names at the target, then start the task again."),
@@ -53,8 +54,6 @@ POLICIES: dict[str, Policy] = {
     "journal_damaged": Policy(
         "stop", "The journal can't be read here. Reset the task without a time to copy again and begin a new history."
     ),
-    "journal_missing": Policy("retry", "The journal of the source is made when its capture begins; Headwater waits for it."),
-    "journal_busy": Policy("retry", "Another process still writes the journal of this source; Headwater keeps trying."),
     "history_broken": Policy("stop", "The history has a gap at this place. Reset the task without a time to copy again."),
     "out_of_window": Policy("stop", "The journal no longer holds the task's place. Reset the task without a time to copy again."),
     "fenced": Policy("replace", "A newer run of this task has taken over."),

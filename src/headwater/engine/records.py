@@ -23,7 +23,7 @@ class Records:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
         self._runs: dict[str, Run] = {}
-        self._saved_at: dict[str, float] = {}
+        self._saved: dict[str, tuple[float, dict[str, Any]]] = {}  # by task: when, and what
 
     def adopt(self) -> None:
         """Close what an earlier service left open when it was killed: its workers died with it."""
@@ -45,14 +45,15 @@ class Records:
             return
         counters = _counted(report)
         self._runs[task_id] = replace(run, counters=counters)
-        if counters != run.counters and now >= self._saved_at.get(task_id, 0.0) + COUNTERS_S:
-            self._saved_at[task_id] = now
+        at, saved = self._saved.get(task_id, (float("-inf"), {}))
+        if counters != saved and now >= at + COUNTERS_S:
+            self._saved[task_id] = now, counters
             self._store.save_run(self._runs[task_id])
 
     def ended(self, task_id: str, ended: Exit) -> None:
         """The run is over. A task that was deleted meanwhile has no records any more."""
         run = self._runs.pop(task_id, None)
-        self._saved_at.pop(task_id, None)
+        self._saved.pop(task_id, None)
         if run is not None and self._store.task(task_id) is not None:
             self._store.save_run(replace(run, ended_ms=self._now_ms(), outcome=ended.kind, message=ended.message))
 
