@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from headwater.api.app import create_app
+from headwater.api.server import HTTP_OPTIONS
 from headwater.bootstrap import Parts, assemble
 from headwater.client import Client
 from headwater.ports.store import AccessKey, Scope, User
@@ -85,7 +86,7 @@ def service(directory: Path) -> Iterator[Served]:
 @contextmanager
 def listening(app: FastAPI) -> Iterator[str]:
     """Serve an app on a free port of this machine; yields its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, **HTTP_OPTIONS))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

@@ -22,6 +22,9 @@ URI_BYTES_MAX = 32 * 1024
 HEADER_BYTES_MAX = 32 * 1024
 HEADERS_BYTES_MAX = 128 * 1024
 
+BODIES_BYTES_MAX = 256 * 1024 * 1024
+"""All bodies that are held at once, by whomever: a signature can be checked only once its body is there."""
+
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _log = structlog.get_logger(__name__)
 
@@ -36,6 +39,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self.held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the module's docstring."""
@@ -43,18 +47,22 @@ class Gate:
             await self._app(scope, receive, send)
             return
         scope["request_id"] = uuid.uuid4().hex
-        await _Exchange(self._app, scope, receive, send).run()
+        exchange = _Exchange(self, scope, receive, send)
+        try:
+            await exchange.run(self._app)
+        finally:
+            self.held_bytes -= exchange.body_bytes
 
 
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        self._app, self._scope, self._receive, self._send = app, scope, receive, send
-        self._body_bytes = 0
+    def __init__(self, gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
+        self._gate, self._scope, self._receive, self._send = gate, scope, receive, send
+        self.body_bytes = 0
         self._status = 0
 
-    async def run(self) -> None:
+    async def run(self, app: ASGIApp) -> None:
         began = time.monotonic()
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=self._scope["request_id"])
@@ -63,7 +71,7 @@ class _Exchange:
             if refusal is not None:
                 await self._answer(refusal)
             else:
-                await self._app(self._scope, self.receive, self.send)
+                await app(self._scope, self.receive, self.send)
         except Exception as error:  # noqa: BLE001 - the last resort: logged, and answered in the documented shape
             log_unexpected(error, request_id=self._scope["request_id"])
             if not self._status:
@@ -75,9 +83,13 @@ class _Exchange:
     async def receive(self) -> Message:
         """The next piece of the body, counted."""
         message = await self._receive()
-        self._body_bytes += len(message.get("body", b""))
-        if self._body_bytes > BODY_BYTES_MAX:
+        piece = len(message.get("body", b""))
+        self.body_bytes += piece
+        self._gate.held_bytes += piece
+        if self.body_bytes > BODY_BYTES_MAX:
             raise too_large()
+        if self._gate.held_bytes > BODIES_BYTES_MAX:
+            raise ServiceError("APIG.0201", 503, "Backend unavailable. Too many large requests at once; try again in a few seconds.")
         return message
 
     async def send(self, message: Message) -> None:

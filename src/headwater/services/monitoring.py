@@ -95,12 +95,16 @@ class Details:
 
 @dataclass(frozen=True)
 class MonitorRow:
-    """One task in the monitor list. `position` is ADAPTER, READER or WRITER: how far the latest run got."""
+    """One task in the monitor list. `position` is ADAPTER, READER or WRITER: how far the latest run got.
+
+    `earliest_ms` to `latest_ms` is the window of its source's journal by the capture's last word; None where no capture runs."""
 
     task: TaskView
     last_execute_ms: int | None
     position: str
     progress: Progress
+    earliest_ms: int | None = None
+    latest_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -194,7 +198,10 @@ class Monitoring:
 
     def _row(self, view: TaskView, task: Task) -> MonitorRow:
         runs = self._store.runs(view.id, 1)
-        return MonitorRow(view, runs[0].started_ms if runs else None, _stage(task, runs), self._progress(task))
+        capture = self._live.capture(task.source_id) if task.source_id else None
+        earliest = -(-capture.earliest_us // 1000) if capture and capture.earliest_us is not None else None
+        latest = capture.latest_us // 1000 if capture and capture.latest_us is not None else None
+        return MonitorRow(view, runs[0].started_ms if runs else None, _stage(task, runs), self._progress(task), earliest, latest)
 
     def _progress(self, task: Task) -> Progress:
         report = self._live.apply(task.id)

@@ -1,6 +1,6 @@
 """Monitoring on the wire: TaskMonitorInfo, TaskMonitorLog, TaskMonitorDetailLog, TaskStatisticDetails.
 
-Members that the contract lacks (`progress`, `state`, `message`, `hint`) are ours; clients of the contract ignore them.
+Members that the contract lacks (`progress`, `window`, `state`, `message`, `hint`) are ours; clients of the contract ignore them.
 """
 
 from __future__ import annotations
@@ -70,11 +70,13 @@ class MonitorInfo(Response):
     message: str
     hint: str
     progress: dict[str, Any]
+    window: dict[str, int] | None = Field(description="`earliest_ms` and `latest_ms` of the source's journal; null where no capture runs")
 
     @classmethod
     def of(cls, row: MonitorRow) -> MonitorInfo:
         """From the service."""
         task = row.task
+        known = row.earliest_ms is not None and row.latest_ms is not None
         return cls(
             task_id=task.id,
             task_name=task.name,
@@ -94,6 +96,7 @@ class MonitorInfo(Response):
             message=task.message,
             hint=task.hint,
             progress=progress_members(row.progress),
+            window={"earliest_ms": row.earliest_ms, "latest_ms": row.latest_ms} if known else None,
         )
 
 
