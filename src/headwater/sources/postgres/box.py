@@ -50,6 +50,11 @@ class Box:
         return self._wake_read
 
     @property
+    def waiting_bytes(self) -> int:
+        """What waits in it."""
+        return self._bytes
+
+    @property
     def full(self) -> bool:
         """True where the reader must not read on."""
         return self._bytes >= self._bytes_max

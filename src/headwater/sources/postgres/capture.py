@@ -50,6 +50,11 @@ class PostgresLog:
         """See `Log.confirm`."""
         self._reader.confirm(positions.parse(position))
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of decoded changes that wait for `next`."""
+        return self._box.waiting_bytes
+
     def close(self) -> None:
         """See `Log.close`."""
         if self._closed:

@@ -28,8 +28,10 @@ from headwater.wire import pgoutput
 
 STATUS_INTERVAL_S = 1.0
 PACE_S = 0.001
-FLOWING_MESSAGES = 256
-"""A round that brings this many messages counts as a flowing backlog: reading is paced then."""
+FLOWING_MESSAGES = 32
+"""A round that brings this many messages counts as a flowing backlog: reading is paced then, ..."""
+FLOWING_LINGER_S = 0.005
+"""... and for so long after it."""
 ROUND_MESSAGES_MAX = 20_000
 """After so many messages without a pause the timers are looked at."""
 FRAME_ROWS_MAX = 65_536
@@ -40,6 +42,9 @@ FLOWING_AGE_S = 0.02
 
 SLOT_GONE_STATES = ("42704", "55000", "58P01")
 """SQLSTATEs with which the server says that it can't send this log: no such slot or publication, invalidated, removed."""
+
+SKIPPING_WARNINGS = (b"55000",)
+"""SQLSTATEs of warnings that mean that changes do not come."""
 
 _STATUS = struct.Struct("!cQQQqB")
 
@@ -67,7 +72,9 @@ class Reader(threading.Thread):
         self._stopping = False
         self._status_due = 0.0
         self._gathering_since = 0.0
+        self._flowing_until = 0.0
         self._ended = False
+        self._left_out = ""
 
     def confirm(self, position: int) -> None:
         """What the next status tells; it never goes back. Callable from any thread."""
@@ -82,6 +89,7 @@ class Reader(threading.Thread):
         """The thread: rounds until told to stop."""
         try:
             self._pgconn.nonblocking = 1
+            self._pgconn.notice_handler = self._notice
             while not self._stopping and not self._ended:
                 self._round()
             if self._stopping:
@@ -107,11 +115,16 @@ class Reader(threading.Thread):
     def _round(self) -> None:
         """One round: status if it is due, then read and hand on, then sleep as long as fits the load."""
         self._status_if_due()
+        if self._left_out:
+            raise SourceError(f"The source leaves changes out of its log after {self._place()}: {self._left_out}.", kind="slot_lost")
         if self._box.full:
             self._sleep(reading=False)
             return
         messages = self._drain()
-        flowing = messages >= FLOWING_MESSAGES
+        now = time.monotonic()
+        if messages >= FLOWING_MESSAGES:
+            self._flowing_until = now + FLOWING_LINGER_S
+        flowing = now < self._flowing_until
         if self._may_flush(flowing):
             self._flush()
         if self._ended or self._box.full:
@@ -129,19 +142,26 @@ class Reader(threading.Thread):
             self._box.hush()
 
     def _drain(self) -> int:
-        """Decode what has come; returns the number of messages. Stops early where the box is full or the timers need a look."""
-        self._pgconn.consume_input()
+        """Decode what has come, until the socket has nothing more; returns the number of messages.
+
+        Stops early where the box is full or the timers need a look. One reading of libpq takes only as much as its buffer holds.
+        """
         get, feed = self._pgconn.get_copy_data, self._decoder.feed
-        for count in range(ROUND_MESSAGES_MAX):
+        count, before = 0, -1
+        while before < count < ROUND_MESSAGES_MAX:
+            before = count
+            self._pgconn.consume_input()
             size, message = get(1)
-            if size <= 0:
-                if size < 0:
-                    self._finish()
+            while size > 0:
+                count += 1
+                event = feed(message)
+                if event and self._act(event):
+                    return count
+                size, message = get(1)
+            if size < 0:
+                self._finish()
                 return count
-            event = feed(message)
-            if event and self._act(event):
-                return count + 1
-        return ROUND_MESSAGES_MAX
+        return count
 
     def _act(self, event: int) -> bool:
         """Deal with what the decoder saw; True where reading has to pause for it."""
@@ -183,6 +203,11 @@ class Reader(threading.Thread):
         position = max(self._decoder.position, self._start_position)
         self._known_end = max(self._known_end, position)
         self._box.put(frames, size, positions.text(position), self._decoder.clock_us, self._known_end - position)
+
+    def _notice(self, result: pq.abc.PGresult) -> None:
+        """Since version 18 a publication that is gone is no error to the server any more: it warns, and leaves the changes out."""
+        if result.error_field(pq.DiagnosticField.SQLSTATE) in SKIPPING_WARNINGS:
+            self._left_out = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode("utf-8", "replace")
 
     def _status_if_due(self) -> None:
         if time.monotonic() >= self._status_due:

@@ -18,7 +18,7 @@ from headwater.sources.postgres.connect import connect, translated
 from headwater.sources.postgres.snapshot import PostgresSnapshot
 
 SETTLE_POLL_S = 0.05
-OPEN_UPTO = "SELECT txid_snapshot_xmax(txid_current_snapshot())"
+NEXT_NUMBER = "SELECT txid_current()"
 OLDEST_OPEN = "SELECT txid_snapshot_xmin(txid_current_snapshot())"
 
 
@@ -61,10 +61,12 @@ class PostgresSource:
     def settle(self, timeout_s: float) -> bool:
         """See `Source.settle`.
 
-        A transaction that wrote to a table before the publication held it is not in our log, so the snapshot has to see it ended.
+        A transaction that wrote to a table before the publication held it is not in our log, so the snapshot has to see it ended. Those
+        are the ones with a lower number than one drawn now. (The upper bound of a snapshot would not do: it is the number after the last
+        *ended* transaction, so the youngest open ones lie beyond it.)
         """
         with self._session("Waiting for open transactions") as session:
-            upto = _number(session, OPEN_UPTO)
+            upto = _number(session, NEXT_NUMBER)
             deadline = time.monotonic() + timeout_s
             while _number(session, OLDEST_OPEN) < upto:
                 if time.monotonic() >= deadline:
