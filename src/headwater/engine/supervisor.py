@@ -1,6 +1,6 @@
 """The supervisor makes wishes true: it compares what should run with what runs, stops what is redundant, starts what is missing.
 
-    roll resets forward -> read the wishes -> hear the workers -> captures -> applies -> record states -> tidy up
+    hear the workers -> roll resets forward -> read the wishes -> captures -> applies -> record states -> tidy up
 
 All of it happens in `step`, which tests call one at a time; the loop around it only waits. The supervisor decides nothing by itself:
 what should run is `wishes.py`, what follows from a failure `domain/failures.py`, what a state is called `domain/lifecycle.py`.
@@ -134,10 +134,10 @@ class Supervisor:
 
     def step(self, now: float) -> None:
         """Take one step; `now` in monotonic seconds. Never waits for a database other than the metadata store's, nor for a worker."""
-        held = self._complete_resets()
-        wishes = read_wishes(self._store, self._terms)
         for post in [*self._captures.values(), *self._applies.values()]:
             self._hear(post, now)
+        held = self._complete_resets()
+        wishes = read_wishes(self._store, self._terms)
         self._reconcile_captures(wishes, now)
         self._reconcile_applies(wishes, held, now)
         self._note_caught_up()
@@ -180,13 +180,14 @@ class Supervisor:
 
     def _capture_is_due(self, post: Post, order: CaptureOrder, wishes: Wishes) -> bool:
         """Whether it should run; one that failed for good only when its order has changed or a task was started since."""
-        doomed = self._doomed.get(post.id)
-        if post.order is not None and post.order != order:
-            post.forgive()
-        elif doomed is not None and not any(t.source_id == post.id and runs(t) and t.id not in doomed for t in wishes.tasks.values()):
+        running = frozenset(t.id for t in wishes.tasks.values() if t.source_id == post.id and runs(t))
+        if post.id in self._doomed:
+            self._doomed[post.id] &= running
+        changed = post.order is not None and post.order != order
+        if post.id in self._doomed and not changed and running == self._doomed[post.id]:
             return False
-        if doomed is not None and not post.busy:
-            del self._doomed[post.id]
+        if not post.busy and (changed or post.id in self._doomed):
+            self._doomed.pop(post.id, None)
             post.forgive()
         return True
 
@@ -237,6 +238,7 @@ class Supervisor:
         if failed is None or not post.fresh or not isinstance(report, ApplyReport) or not _drained(report):
             return False
         self._store.record_state(task.id, "failed", failed.kind, failed.message)
+        self._doomed[task.source_id] -= {task.id}
         return True
 
     # -- what is told and recorded
