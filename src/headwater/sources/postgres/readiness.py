@@ -38,6 +38,18 @@ SELECT wanted.schema, wanted.name, c.relkind, c.relpersistence, c.relreplident,
  ORDER BY wanted.at
 """  # noqa: S608  glued from a constant
 
+NARROWED = """
+SELECT n.nspname, c.relname, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
+       r.prqual IS NOT NULL AS rows_filtered, r.prattrs IS NOT NULL AS columns_filtered
+  FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid
+  JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE p.pubname = %s AND (r.prqual IS NOT NULL OR r.prattrs IS NOT NULL)
+"""
+"""Tables of which the publication leaves something out; possible since version 15."""
+
+BY_PARTITION = "SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = %s AND NOT pubviaroot)"
+"""True where the publication sends changes of a partitioned table under the names of its partitions; an option since version 13."""
+
 NOT_TABLES = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 NOT_LOGGED = {"u": "unlogged", "t": "temporary"}
 
@@ -52,9 +64,17 @@ def findings(connection: Connection, config: PostgresConfig, tables: Sequence[Ta
     found = publication.find(connection, config.publication)
     held = found.tables if found else frozenset[TableName]()
     made = [*_server(server, config), *_publication(found, tables, server, config)]
+    if found is not None and version >= 150000:
+        made += _narrowed(connection, config, tables)
+    by_partition = found is not None and version >= 130000 and connection.execute(BY_PARTITION, (config.publication,)).fetchall()[0][0]
     for row in connection.execute(TABLE, ([t.schema for t in tables], [t.name for t in tables])).fetchall():
         table = TableName(row[0], row[1])
         made += _table(row, version, server["role"])
+        if by_partition and row[2] == "p":
+            repair = f"Run: ALTER PUBLICATION {config.publication} SET (publish_via_partition_root = true);"
+            made.append(
+                Finding(f"The publication {config.publication} sends changes of {row[5]} under the names of its partitions.", repair)
+            )
         if row[2] in ("r", "p") and not row[6] and table not in held and (found is None or found.ours):
             made.append(_not_owner(row[5], server["role"], config))
     return made
@@ -110,6 +130,16 @@ def _publication(
         listed = ", ".join(str(t) for t in missing)
         what = f"The publication {name} belongs to {found.owner} and does not hold {listed}."
         made.append(Finding(what, f"Let its owner run: ALTER PUBLICATION {name} ADD TABLE {listed};"))
+    return made
+
+
+def _narrowed(connection: Connection, config: PostgresConfig, tables: Sequence[TableName]) -> list[Finding]:
+    made = []
+    for schema, table, name, rows, _ in connection.execute(NARROWED, (config.publication,)).fetchall():
+        if TableName(schema, table) in tables:
+            what = f"The publication {config.publication} sends only some {'rows' if rows else 'columns'} of {name}."
+            again = f"ALTER PUBLICATION {config.publication} DROP TABLE {name}; ALTER PUBLICATION {config.publication} ADD TABLE {name};"
+            made.append(Finding(what, f"Let its owner run: {again}"))
     return made
 
 
