@@ -37,10 +37,11 @@ FROM headwater.checkpoint c WHERE c.task_id = %s
 """
 
 WRONG_BALANCES = """
-SELECT a.id, a.balance, expected.balance FROM account a JOIN (
-    SELECT id, %s + coalesce((SELECT sum(amount) FROM transfer WHERE destination = account.id), 0)
-                  - coalesce((SELECT sum(amount) FROM transfer WHERE origin = account.id), 0) AS balance FROM account
-) expected USING (id) WHERE a.balance <> expected.balance LIMIT 3
+SELECT a.id, a.balance, moved.amount FROM account a LEFT JOIN (
+    SELECT id, sum(amount) AS amount FROM (
+        SELECT destination AS id, amount FROM transfer UNION ALL SELECT origin, -amount FROM transfer
+    ) each_side GROUP BY id
+) moved USING (id) WHERE a.balance <> %s + coalesce(moved.amount, 0) LIMIT 3
 """
 
 WRONG_NUMBERS = "SELECT writer, count(*), max(number) FROM transfer GROUP BY writer HAVING count(*) <> max(number) LIMIT 3"

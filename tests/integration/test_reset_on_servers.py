@@ -1,0 +1,235 @@
+"""Resets on real servers: complete at the boundary, fenced, alone, once, and loud where they can't be done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from headwater.clusters import Installation, PrivatePostgres
+from headwater.domain.errors import Fenced
+from headwater.ports.target import Checkpoint
+from headwater.services.errors import ServiceError
+from tests.conftest import BOTH
+from tests.databases import Database, wait_until
+from tests.integration.reset_world import ResetWorld, now_ms
+
+TABLES = (
+    "CREATE TABLE account (id bigint PRIMARY KEY, balance bigint NOT NULL, note text)",
+    "CREATE TABLE entry (id bigint PRIMARY KEY, account bigint NOT NULL)",
+)
+FILL = (
+    "INSERT INTO account SELECT i, 100, repeat('note ', 800) || i FROM generate_series(1, 500) i",
+    "INSERT INTO entry SELECT i, 1 + i % 500 FROM generate_series(1, 1000) i",
+)
+NONSENSE = "UPDATE account SET balance = -1"
+
+
+@pytest.fixture
+def world(
+    tmp_path: Path, shared_cluster: Callable[[Installation, str], PrivatePostgres], make_database: Callable[[PrivatePostgres], Database]
+) -> Iterator[ResetWorld]:
+    """The oldest server as the source, the newest as the target, a running service, and a running task `one` that follows."""
+    source_database = make_database(shared_cluster(BOTH[0], "first"))
+    target_database = make_database(shared_cluster(BOTH[-1], "second" if len(BOTH) == 1 else "first"))
+    source_database.run(*TABLES, *FILL)
+    target_database.run(*TABLES)
+    made = ResetWorld(tmp_path, source_database, target_database)
+    made.add_task("one", ["account", "entry"])
+    with made.running():
+        made.wish("one", True)
+        made.await_state("one", "following")
+        yield made
+    made.store.close()
+
+
+def balances(database: Database) -> dict[int, int]:
+    return {int(id_): int(balance) for id_, balance in database.rows("SELECT id, balance FROM account WHERE id <= 10")}
+
+
+def ten_transactions(world: ResetWorld) -> list[int]:
+    """Ten transactions, at least 3 ms apart; the n-th gives account n the balance 1000 + n. Their commit times in microseconds."""
+    before = len(world.stamps())
+    for n in range(1, 11):
+        world.source.run(f"UPDATE account SET balance = 1000 + {n} WHERE id = {n}")
+        time.sleep(0.003)  # not to wait for something: commit times have to differ by more than a millisecond
+    stamps = world.await_captured(before + 10)[before : before + 10]
+    world.await_applied("one")
+    return stamps
+
+
+def test_exactly_what_was_committed_at_or_after_the_moment_is_replayed(world: ResetWorld) -> None:
+    """A moment within the millisecond of a commit includes it; the next millisecond does not."""
+    stamps = ten_transactions(world)
+    for first, after_ms in ((10, 1), (10, 0), (5, 1), (5, 0), (1, 0)):
+        world.target.run(NONSENSE)
+        assert world.reset("one", stamps[first - 1] // 1000 + after_ms).outcome == "done"
+        world.await_applied("one")
+        repaired = {n for n, balance in balances(world.target).items() if balance == 1000 + n}
+        assert repaired == set(range(first + after_ms, 11))
+        assert world.target.rows("SELECT count(*) FROM account WHERE balance = -1") == [(500 - len(repaired),)]
+    assert world.target.rows("SELECT count(*) FROM account WHERE length(note) > 4000") == [(500,)]
+
+
+def test_inserts_and_deletes_come_out_as_they_were(world: ResetWorld) -> None:
+    (moment,) = (now_ms(),)
+    world.source.run(
+        "INSERT INTO entry SELECT i, 7 FROM generate_series(5001, 5100) i",
+        "DELETE FROM entry WHERE id <= 50",
+        "UPDATE entry SET id = id + 100000 WHERE id BETWEEN 51 AND 60",
+        "INSERT INTO entry VALUES (55, 9)",
+    )
+    world.await_same("account", "entry")
+    world.target.run("DELETE FROM entry WHERE id > 5000", "INSERT INTO entry SELECT i, -1 FROM generate_series(1, 54) i")
+    world.reset("one", moment)
+    world.await_same("account", "entry")
+
+
+def test_nothing_of_the_old_run_commits_after_the_answer_p4(world: ResetWorld) -> None:
+    stamps = ten_transactions(world)
+    epoch = world.task("one").epoch
+    old = world.target_adapter().open("one", epoch)
+    place = world.place("one")
+    world.reset("one", stamps[0] // 1000)
+    with pytest.raises(Fenced):
+        old.commit(Checkpoint(epoch, place.journal_id, place.offset, place.exact_from))
+    old.close()
+    with pytest.raises(Fenced):
+        world.target_adapter().open("one", epoch)
+    world.await_same("account", "entry")
+    assert world.place("one").epoch > epoch
+
+
+def test_a_frozen_worker_holds_no_reset_up_and_writes_nothing_afterwards(world: ResetWorld) -> None:
+    """The worker is stopped in the middle of a transaction that holds locks at the target."""
+    stamps = ten_transactions(world)
+    with world.target.connect(autocommit=False) as blocker:
+        blocker.execute("SELECT FROM account WHERE id = 11 FOR UPDATE")
+        world.source.run("UPDATE account SET balance = 1 WHERE id IN (11, 12)")
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        wait_until(lambda: world.target.rows(waiting) != [(0,)], what="the worker waiting for the row")
+        done = world.reset("one", stamps[0] // 1000)
+        assert done.outcome == "done"
+        assert world.place("one").epoch >= done.epoch
+    world.await_same("account", "entry")
+
+
+def test_other_tasks_of_the_source_are_undisturbed(world: ResetWorld) -> None:
+    world.target.run("CREATE TABLE entry_too (id bigint PRIMARY KEY, account bigint NOT NULL)")
+    world.add_task("two", [])
+    world.add_mapping("two", "entry", target="entry_too")
+    world.wish("two", True)
+    world.await_state("two", "following")
+    stamps = ten_transactions(world)
+    workers = world.pid("apply", "two"), world.pid("capture", "source")
+    epoch = world.task("two").epoch
+    world.reset("one", stamps[0] // 1000)
+    world.reset("one", None)
+    world.source.run("INSERT INTO entry VALUES (9001, 1)")
+    world.await_same("account", "entry")
+    wait_until(lambda: world.same("entry", target="entry_too"), what="the other task being equal")
+    assert (world.pid("apply", "two"), world.pid("capture", "source")) == workers
+    assert (world.task("two").epoch, world.place("two").epoch) == (epoch, epoch)
+    assert len(world.store.runs("two", 10)) == 1
+
+
+def test_a_crash_between_acceptance_and_effect_ends_in_exactly_one_reset_p6(world: ResetWorld) -> None:
+    stamps = ten_transactions(world)
+    world.target.run(NONSENSE)
+    world.crash_before_the_effect(lambda: world.reset("one", stamps[4] // 1000))
+    (accepted,) = world.store.resets("one", "accepted")
+    world.restart_resets()
+    wait_until(lambda: world.store.resets("one", "done"), what="the reset being rolled forward")
+    (done,) = world.store.resets("one")
+    assert (done.id, done.epoch, done.to_offset) == (accepted.id, accepted.epoch, accepted.to_offset)
+    world.await_applied("one")
+    repaired = {n for n, balance in balances(world.target).items() if balance == 1000 + n}
+    assert repaired == set(range(5, 11))
+
+
+def test_a_second_identical_reset_is_harmless(world: ResetWorld) -> None:
+    stamps = ten_transactions(world)
+    world.target.run(NONSENSE + " WHERE id > 4 AND id <= 10")
+    for _ in range(2):
+        assert world.reset("one", stamps[4] // 1000).outcome == "done"
+    world.await_same("account", "entry")
+    assert [r.outcome for r in world.store.resets("one")] == ["done", "done"]
+
+
+def test_a_stopped_task_stays_stopped_and_starts_from_there(world: ResetWorld) -> None:
+    stamps = ten_transactions(world)
+    world.wish("one", False)
+    world.await_state("one", "stopped")
+    world.target.run(NONSENSE + " WHERE id <= 10")
+    done = world.reset("one", stamps[0] // 1000)
+    assert world.place("one").offset == done.to_offset
+    assert (world.task("one").wished, world.state("one")) == (False, "stopped")
+    assert set(balances(world.target).values()) == {-1}
+    world.wish("one", True)
+    world.await_same("account", "entry")
+
+
+def test_without_a_time_everything_is_copied_again_and_orphans_go(world: ResetWorld) -> None:
+    ten_transactions(world)
+    world.target.run(
+        NONSENSE,
+        "DELETE FROM account WHERE id % 3 = 0",
+        "INSERT INTO account SELECT i, 0, 'orphan' FROM generate_series(100001, 100050) i",
+        "INSERT INTO account VALUES (-5, 0, 'orphan')",
+        "TRUNCATE entry",
+    )
+    done = world.reset("one", None)
+    assert (done.outcome, done.to_offset) == ("done", None)
+    world.source.run("UPDATE account SET balance = balance + 1 WHERE id % 7 = 0")
+    world.await_same("account", "entry")
+    world.await_state("one", "following")
+
+
+def test_a_reset_while_copying_goes_on_to_the_same_end(world: ResetWorld) -> None:
+    world.source.run("INSERT INTO entry SELECT i, 1 FROM generate_series(100001, 160000) i")
+    for moment in (None, now_ms(), None):
+        world.reset("one", moment)
+        wait_until(lambda: world.supervisor.apply("one") is not None, what="a run")
+    world.source.run("DELETE FROM entry WHERE id > 150000")
+    world.await_same("account", "entry")
+    world.await_state("one", "following")
+    assert [r.outcome for r in world.store.resets("one")] == ["done"] * 3
+
+
+@pytest.mark.parametrize(
+    ("moment", "said"),
+    [
+        (lambda: 1, "looks like seconds"),
+        (lambda: now_ms() - 3_600_000, "before the window"),
+        (lambda: now_ms() + 60_000, "future"),
+        (lambda: 2**70, "must lie between"),
+        (lambda: "yesterday", "must be an integer"),
+    ],
+    ids=["seconds", "before", "future", "huge", "text"],
+)
+def test_out_of_reach_is_refused_loudly_and_changes_nothing(world: ResetWorld, moment: object, said: str) -> None:
+    before = world.place("one"), world.pid("apply", "one"), world.task("one").epoch
+    assert callable(moment)
+    with pytest.raises(ServiceError, match=r"Invalid parameter \[date_from\]") as error:
+        world.reset("one", moment())
+    assert error.value.code == "FDI.3033"
+    assert said in error.value.message
+    assert (world.place("one"), world.pid("apply", "one"), world.task("one").epoch) == before
+    (record,) = world.store.resets("one")
+    assert (record.outcome, record.message) == ("refused", error.value.message)
+
+
+def test_a_moment_that_the_task_has_not_reached_is_not_skipped_to(world: ResetWorld) -> None:
+    world.wish("one", False)
+    world.await_state("one", "stopped")
+    stood = world.place("one").offset
+    before = len(world.stamps())
+    world.source.run("UPDATE account SET balance = 1 WHERE id = 1", "UPDATE account SET balance = 2 WHERE id = 2")
+    stamps = world.await_captured(before + 2)
+    done = world.reset("one", stamps[-1] // 1000 + 1)
+    assert done.to_offset == stood == world.place("one").offset
+    assert "goes on from where it stood" in done.message
+    world.wish("one", True)
+    world.await_same("account", "entry")
