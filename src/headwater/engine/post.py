@@ -89,6 +89,8 @@ class Post:
                 self.failing = None
         if exit_ is None:
             return None
+        if self.stopping and exit_.kind == "crashed":  # by our own hand, and no failure to tell of
+            exit_ = Exit("stopped", "It was ended at once: a newer run has taken over, or it took too long to drain.")
         kind = "crashed" if exit_.kind == "stopped" and not self.stopping else exit_.kind
         decision = decide(kind, self._failures, now - self._started_at)
         ended = Ended(exit_, self.stopping, decision)

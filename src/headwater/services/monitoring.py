@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,7 @@ from headwater.ports.target import Checkpoint, TableState
 from headwater.services import bounded
 from headwater.services.data_sources import Connections
 from headwater.services.errors import invalid, unknown_task
-from headwater.services.pages import LIMIT_MAX, Page, page
+from headwater.services.pages import Page, page
 from headwater.services.resets import task_reach
 from headwater.services.run_logs import LogStep, RunLog, run_log, stage_reached
 from headwater.services.tasks import TaskView, task_view
@@ -157,18 +157,19 @@ class Monitoring:
     ) -> Page[RunLog]:
         """Runs that began within the times given, newest first; paging as in `monitors`."""
         task = self._known(scope, task_id)
-        began = [run for run in self._store.runs(task_id, RUNS_SHOWN) if _within(run.started_ms, begin_ms, end_ms)]
-        resets, now = self._store.resets(task_id), self._now_ms()
-        found = page(began, min(limit, LIMIT_MAX), offset - 1)
-        return Page(found.total, tuple(run_log(run, task.state, resets, now) for run in found.items))
+        runs = self._store.runs(task_id, RUNS_SHOWN)
+        began = [at for at, run in enumerate(runs) if _within(run.started_ms, begin_ms, end_ms)]
+        found = page(began, limit, offset - 1)
+        return Page(found.total, tuple(self._logs(task, runs, found.items)))
 
     def log(self, scope: Scope, task_id: str, run_id: str) -> RunLog:
         """One run. Raises FDI.3033 (404) `[tracking_id]` where there is none."""
         task = self._known(scope, task_id)
-        run = next((run for run in self._store.runs(task_id, RUNS_SHOWN) if run.id == run_id), None)
-        if run is None:
+        runs = self._store.runs(task_id, RUNS_SHOWN)
+        at = next((at for at, run in enumerate(runs) if run.id == run_id), None)
+        if at is None:
             raise invalid("tracking_id", "there is no such run of this task (any more).", status=404)
-        return run_log(run, task.state, self._store.resets(task_id), self._now_ms())
+        return self._logs(task, runs, [at])[0]
 
     def resets(self, scope: Scope, task_id: str) -> list[Reset]:
         """All resets on record, newest first."""
@@ -195,6 +196,11 @@ class Monitoring:
         apps = self._store.app_names(scope)
         sources = {one.id: one for one in self._store.data_sources(scope)} if tasks else {}
         return [task_view(task, sources, apps) for task in tasks]
+
+    def _logs(self, task: Task, runs: list[Run], wanted: Sequence[int]) -> list[RunLog]:
+        """Logs of the runs at these places of the list, newest first."""
+        resets, now, before = self._store.resets(task.id), self._now_ms(), [*runs[1:], None]
+        return [run_log(runs[at], task.state, resets, now, before[at]) for at in wanted]
 
     def _row(self, view: TaskView, task: Task) -> MonitorRow:
         runs = self._store.runs(view.id, 1)

@@ -76,10 +76,13 @@ _FAILED = {
 _BROKEN = _Ending("ERROR", "ADAPTER", "INTERNAL_ERR", 915)
 
 
-def run_log(run: Run, state: str, resets: Sequence[Reset], now_ms: int) -> RunLog:
-    """A run as a log. `state` is the task's, which tells how far a run that still goes on is; `resets` are all of the task."""
+def run_log(run: Run, state: str, resets: Sequence[Reset], now_ms: int, before: Run | None = None) -> RunLog:
+    """A run as a log. `state` is the task's, which tells how far a run that still goes on is; `resets` are all of the task.
+
+    `before` is the run before it: the resets whose epochs lie between the two led here (each reset and each run takes a fresh one)."""
     ending = _ending(run, state)
-    led_here = [reset for reset in resets if reset.epoch == run.epoch and reset.outcome != "refused"]
+    since = before.epoch if before else 0
+    led_here = [reset for reset in resets if since < reset.epoch <= run.epoch and reset.outcome in ("accepted", "done", "failed")]
     return RunLog(
         id=run.id,
         started_ms=run.started_ms,
