@@ -15,7 +15,7 @@ TASKS = 50
 SETTLE_S = 5.0
 WATCH_S = 20.0
 CPU_LIMIT = 0.05
-SLOTS = "SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'headwater_%'"
+SLOTS = "SELECT count(*) FROM pg_replication_slots WHERE starts_with(slot_name::text, 'headwater_')"
 
 
 def run(servers: Servers, options: Options) -> list[Row]:

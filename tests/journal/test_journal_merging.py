@@ -87,6 +87,21 @@ def test_nothing_is_merged_across_a_break_or_a_large_frame_or_parts(journals: Jo
     assert histories.check(placed, FAN_IN) == at + FAN_IN
 
 
+@pytest.mark.parametrize("reopened", [False, True])
+def test_a_break_at_the_end_is_kept_over_a_restart(journals: Journals, reopened: bool) -> None:
+    writer = journals.writer()
+    for offset in range(FAN_IN // 2):
+        writer.append([histories.whole([offset])], f"{offset}", offset)
+    writer.break_history("x", "lost", 1)
+    if reopened:
+        writer.close()
+        writer = journals.writer()
+    behind = FAN_IN // 2 + 1
+    for offset in range(behind, behind + FAN_IN):
+        writer.append([histories.whole([offset])], f"{offset}", offset)
+    assert histories.check(list(journals.reader().read(behind)), behind) == behind + FAN_IN
+
+
 def test_merged_batches_keep_schemas_apart_and_unchanged_marks() -> None:
     merged = merge([one(0, A), one(1, A, frozenset({"text"})), one(2, WIDER), one(3, A)])
     assert [b.schema for b in merged.batches] == [A, WIDER, A]

@@ -8,8 +8,8 @@ stay as they are: they are merged, and compressed then.
 from __future__ import annotations
 
 import json
-from dataclasses import astuple, dataclass
-from typing import Any
+from dataclasses import astuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,8 +22,7 @@ COMPRESS_FROM_BYTES = 32 << 10
 _TRANSACTIONS_MESSAGE_BYTES = TRANSACTIONS_SCHEMA.serialize().size
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """What a batch did to its table. A change of a key is one update."""
 
     inserts: int

@@ -14,8 +14,8 @@ from headwater.journal.codec import merge
 from headwater.journal.rows import FrameRow, RowReader, RowWriter, encode_frame
 
 FAN_IN = 32
-SMALL_ROWS = 2_048
-SMALL_BYTES = 512 << 10
+SMALL_ROWS = 512
+SMALL_BYTES = 128 << 10
 TAIL_MAX = 256  # frames looked at when a journal is opened
 
 
@@ -33,12 +33,12 @@ class Consolidator:
         rows = list(self._reader.rows("ORDER BY first_offset DESC, part DESC LIMIT ?", (TAIL_MAX,)))
         self._tail = []
         for row in reversed(rows):
-            if self._tail and self._tail[-1].next_offset != row.first_offset:
-                self._tail = []  # a break in the history: never merge across it
             self.note(row)
 
     def note(self, row: FrameRow) -> None:
         """A frame was appended."""
+        if self._tail and self._tail[-1].next_offset != row.first_offset:
+            self._tail = []  # a break in the history: never merge across it
         if row.rows >= SMALL_ROWS or row.blob_bytes >= SMALL_BYTES or row.part or not row.last:
             self._tail = []
         else:

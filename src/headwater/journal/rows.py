@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import apsw
 import pyarrow as pa
@@ -21,8 +21,7 @@ from headwater.journal.codec import Counts, Schemas, count, decode, encode, sche
 from headwater.journal.seals import damaged, seal
 
 
-@dataclass(frozen=True)
-class FrameRow:
+class FrameRow(NamedTuple):
     """The index row of one frame, without its blobs. Meanings: see `layout.SCHEMA`."""
 
     id: int
@@ -57,8 +56,8 @@ class FrameRow:
         return seal(body, *numbers)
 
 
-COLUMNS = ", ".join(f.name for f in fields(FrameRow))
-_INSERT_FRAME = f"INSERT INTO frames ({COLUMNS}, body) VALUES ({', '.join('?' * (len(fields(FrameRow)) + 1))})"  # noqa: S608 our own names
+COLUMNS = ", ".join(FrameRow._fields)
+_INSERT_FRAME = f"INSERT INTO frames ({COLUMNS}, body) VALUES ({', '.join('?' * (len(FrameRow._fields) + 1))})"  # noqa: S608 our own names
 _INSERT_BATCH = "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -146,8 +145,8 @@ class RowWriter:
             len(encoded.batches),
             0,
         )
-        row = replace(row, crc=row.seal(encoded.body))
-        self.connection.execute(_INSERT_FRAME, (*astuple(row), encoded.body))
+        row = row._replace(crc=row.seal(encoded.body))
+        self.connection.execute(_INSERT_FRAME, (*row, encoded.body))
         return row
 
     def _insert_batches(self, batches: tuple[EncodedBatch, ...], first_offset: int) -> int:
@@ -155,7 +154,7 @@ class RowWriter:
         for batch in batches:
             schema_id = self._schema_id(batch.schema, first_offset)
             crc = _seal_batch(batch.body, schema_id, batch.rows, batch.unchanged)
-            row = (self._next_batch, schema_id, batch.rows, *astuple(batch.counts), batch.unchanged, crc, batch.body)
+            row = (self._next_batch, schema_id, batch.rows, *batch.counts, batch.unchanged, crc, batch.body)
             self.connection.execute(_INSERT_BATCH, row)
             self._next_batch += 1
         return first

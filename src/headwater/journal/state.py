@@ -8,7 +8,7 @@ or broken: behind both, only times beyond every stamp that went before are free 
 from __future__ import annotations
 
 import zlib
-from dataclasses import astuple, dataclass, fields, replace
+from typing import NamedTuple
 
 import apsw
 
@@ -16,8 +16,7 @@ from headwater.journal.seals import damaged
 from headwater.ports.journal import JournalEnd
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """The row of table `state`."""
 
     next_offset: int
@@ -35,7 +34,7 @@ class State:
     def heard(self, position: str, source_us: int) -> State:
         """After a word of the source."""
         earliest = source_us if self.earliest_us is None else self.earliest_us
-        return replace(self, position=position, source_us=source_us, earliest_us=earliest)
+        return self._replace(position=position, source_us=source_us, earliest_us=earliest)
 
     def grown(self, transactions: int, first_stamp: int, stamp_max: int, seen_max: int) -> State:
         """After a frame; `transactions` is 0 for a part that is not the last."""
@@ -43,8 +42,7 @@ class State:
         if self.fresh:
             earliest = min(first_stamp, first_stamp if earliest is None else earliest)
             earliest = earliest if reach is None else max(earliest, reach + 1)
-        return replace(
-            self,
+        return self._replace(
             next_offset=self.next_offset + transactions,
             stamp_reach=stamp_max if reach is None else max(reach, stamp_max),
             seen_reach=seen_max if self.seen_reach is None else max(self.seen_reach, seen_max),
@@ -55,15 +53,15 @@ class State:
     def broken(self, position: str, source_us: int) -> State:
         """After a break in the history, which takes one offset."""
         earliest = source_us if self.stamp_reach is None else max(source_us, self.stamp_reach + 1)
-        return replace(self, next_offset=self.next_offset + 1, position=position, source_us=source_us, earliest_us=earliest, fresh=1)
+        return self._replace(next_offset=self.next_offset + 1, position=position, source_us=source_us, earliest_us=earliest, fresh=1)
 
     def dropped(self, stamp_reach: int) -> State:
         """After frames up to a running maximum of `stamp_reach` were dropped."""
         earliest = stamp_reach + 1 if self.earliest_us is None else max(self.earliest_us, stamp_reach + 1)
-        return replace(self, earliest_us=earliest)
+        return self._replace(earliest_us=earliest)
 
 
-_COLUMNS = [f.name for f in fields(State)]
+_COLUMNS = State._fields
 
 
 def load(connection: apsw.Connection) -> State:
@@ -75,7 +73,7 @@ def load(connection: apsw.Connection) -> State:
 
 
 def _crc(values: tuple[object, ...]) -> int:
-    return zlib.crc32(repr(values).encode())
+    return zlib.crc32(repr(tuple(values)).encode())
 
 
 def create(connection: apsw.Connection) -> None:
@@ -86,6 +84,5 @@ def create(connection: apsw.Connection) -> None:
 
 def save(connection: apsw.Connection, state: State) -> None:
     """Write it, inside the caller's transaction."""
-    values = astuple(state)
     columns = ", ".join(f"{column} = ?" for column in _COLUMNS)
-    connection.execute(f"UPDATE state SET {columns}, crc = ?", (*values, _crc(values)))  # noqa: S608 our own names
+    connection.execute(f"UPDATE state SET {columns}, crc = ?", (*state, _crc(state)))  # noqa: S608 our own names

@@ -10,7 +10,6 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -81,7 +80,7 @@ class EmbeddedJournalWriter:
         """Go on from the last heartbeat of an earlier writer, if nothing was appended behind it; make the side file true."""
         ours = left is not None and left.journal_id == self._journal_id and left.next_offset == self._state.next_offset
         if ours and left is not None and (left.source_us or 0) > (self._state.source_us or 0):
-            self._state = replace(self._state, position=left.position, source_us=left.source_us)
+            self._state = self._state._replace(position=left.position, source_us=left.source_us)
         self._progress.write(self.end())
 
     def end(self) -> JournalEnd:
