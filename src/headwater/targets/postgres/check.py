@@ -40,7 +40,7 @@ def _server(connection: Connection) -> Iterator[Finding]:
     if not checkpoints.prepared(connection) and not _one(connection, checkpoints.MAY_CREATE):
         yield Finding(
             f"The user {user} may not create the schema headwater or its tables, where checkpoints are kept.",
-            f"GRANT CREATE ON DATABASE {_name(database)} TO {_name(user)}; or create the schema as docs/reference/target-schema tells.",
+            f"GRANT CREATE ON DATABASE {_name(database)} TO {_name(user)}; or create the schema as docs/reference/databases.md tells.",
         )
     elif checkpoints.prepared(connection) and not _one(connection, checkpoints.MAY_USE):
         yield Finding(
