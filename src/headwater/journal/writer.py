@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import structlog
 
 from headwater.domain.changes import Frame
@@ -136,8 +137,8 @@ class EmbeddedJournalWriter:
         try:
             with translated(self._path, "Merging small frames"), self._transaction():
                 self._consolidator.merge_once()
-        except JournalError as error:
-            log.warning("journal_merge_failed", kind=error.kind, message=str(error))
+        except (JournalError, pa.ArrowException) as error:
+            log.warning("journal_merge_failed", error=type(error).__name__, kind=getattr(error, "kind", ""))
             self._consolidator.forget()
             return False
         return True
