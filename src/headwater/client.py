@@ -37,7 +37,7 @@ class ApiError(Exception):
 
 
 class Unreachable(Exception):
-    """No answer came. `str(error)` names the endpoint and the reason."""
+    """No answer came, or none can come. `str(error)` names the endpoint and the reason."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Mapped:
 
 
 class Client:
-    """The operations that the command line and the demo need. All raise ApiError and Unreachable."""
+    """The operations that the command line and the demo need. All raise ApiError and Unreachable, the second also when it is made."""
 
     def __init__(
         self, endpoint: str, access_key: str, secret_key: str, project_id: str, instance_id: str, *, http: httpx.Client | None = None
     ) -> None:
-        self.endpoint = endpoint.rstrip("/")
+        self.endpoint = _checked(endpoint)
         self._keys = (access_key, secret_key)
         self._project_id = project_id
         self._base = f"/v2/{quote(project_id, safe='')}/fdi/instances/{quote(instance_id, safe='')}"
@@ -184,10 +184,7 @@ class Client:
         pairs = "&".join(f"{quote(name, safe='')}={quote(str(value), safe='')}" for name, value in query.items() if value not in (None, ""))
         url = f"{self.endpoint}{self._base}{path}" + (f"?{pairs}" if pairs else "")
         content = None if body is None else json.dumps(body).encode()
-        try:
-            request = self._http.build_request(method, url, content=content)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise Unreachable(f"{self.endpoint} is not an address like http://127.0.0.1:8080") from error
+        request = self._http.build_request(method, url, content=content)
         raw_path, _, raw_query = request.url.raw_path.partition(b"?")
         headers = [
             ("Host", request.headers["Host"]),
@@ -217,6 +214,21 @@ class Client:
         answer = self._object("POST", "/batch-operation/tasks", body={"action_id": action, "list": [{"task_id": task_id}]})
         for item in answer["failure"]:
             raise ApiError(200, item["error_code"] or "-", item["error_msg"] or "refused", item.get("details") or ())
+
+
+def _checked(endpoint: str) -> str:
+    """The endpoint without a slash at its end.
+
+    Raises:
+        Unreachable: nothing can be reached under it.
+    """
+    try:
+        reachable = httpx.URL(endpoint).scheme in ("http", "https") and bool(urlsplit(endpoint).hostname)
+    except (httpx.InvalidURL, ValueError):
+        reachable = False
+    if not reachable:
+        raise Unreachable(f"'{endpoint}' is not an address like http://127.0.0.1:8080")
+    return endpoint.rstrip("/")
 
 
 def _segment(text: str) -> str:
