@@ -17,10 +17,10 @@ from headwater.client import Client
 from tests.databases import Database, wait_until
 
 
-def headwater(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def headwater(*arguments: str, environment: Mapping[str, str] | None = None, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     command = [sys.executable, "-m", "headwater", *arguments]
-    return subprocess.run(command, env=_environment(environment), capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, env=_environment(environment), capture_output=True, text=True, check=False, timeout=timeout_s)
 
 
 def initialised(data_dir: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class Screen:
         """The verdict by table."""
         rows = []
         for one in compared:
-            hashes = (f"{abs(side.hash) % 2**48:012x}" for side in (one.source, one.target))
+            hashes = (f"{abs(side.hash) % 2**40:010x}" for side in (one.source, one.target))
             verdict = "[green]✓ equal[/]" if one.equal else "[bold red]✗ different[/]"
             rows.append((one.table, f"{one.source.rows:,}", f"{one.target.rows:,}", *hashes, verdict))
         self.rows(["table", "source rows", "target rows", "source hash", "target hash", ""], rows)

@@ -34,7 +34,7 @@ Json = dict[str, Any]
 def run(*, once: bool) -> int:
     """Play the demo. `once` ends by itself. Returns the exit status: 0 where source and target are equal at the end."""
     screen = Screen()
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     with Stage(screen.answered) as stage:
         try:
             return Story(stage, screen).tell(once)
@@ -46,6 +46,8 @@ def run(*, once: bool) -> int:
             if log := stage.service_log():
                 screen.say(f"[dim]The service's log ends with:[/]\n{log}")
             return 1
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 class Story:
