@@ -225,6 +225,21 @@ def test_a_wish_to_stop_records_nothing(store: Store) -> None:
     assert (found.state, found.wished) == ("following", False)
 
 
+def test_no_word_of_a_broken_worker_breaks_the_store(store: Store) -> None:
+    strange = "half \ud800 a \0 sentence"
+    store.save_task(task())
+    store.save_data_source(data_source())
+    store.record_state("task", "failed", "internal", strange)
+    store.save_run(replace(run("r"), outcome=strange, message=strange, counters={"said": strange}))
+    store.save_reset(reset("x", by=strange, message=strange))
+    store.save_leftover(Leftover("l", "source", "task", 1, strange))
+    found = store.task("task")
+    assert found is not None
+    assert found.state == "failed"
+    said = [found.message, store.runs("task", 1)[0].message, store.resets("task")[0].message, store.leftovers()[0].message]
+    assert all(one.startswith("half ") and one.endswith(" sentence") for one in said)
+
+
 def test_only_one_of_many_starts_wins(store: Store) -> None:
     store.save_task(task())
     assert sorted(map(bool, in_parallel(8, lambda: store.wish("task", True)))) == [False] * 7 + [True]

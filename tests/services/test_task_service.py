@@ -13,7 +13,7 @@ import pytest
 from headwater.domain.errors import SourceError
 from headwater.domain.tables import Column, TableName
 from headwater.ports.source import Finding
-from headwater.ports.store import Reset, Run, Scope
+from headwater.ports.store import Reset, Run, Scope, Task
 from headwater.services import tasks as module
 from headwater.services.errors import ServiceError, refusal
 from headwater.services.mappings import MappingForm
@@ -130,6 +130,21 @@ def test_an_init_that_fails_leaves_nothing(plane: Plane) -> None:
         plane.tasks.init(plane.scope, InitForm(target_id=target, task_id=task_id, auto_mapping=True))
     assert plane.stored(task_id) == before
     assert plane.store.mappings(task_id) == []
+
+
+def test_a_data_source_that_is_deleted_meanwhile_is_refused(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = plane.connections()
+    joined = plane.mappings.joined
+
+    def joined_too_late(task: Task, source_id: str | None, target_id: str | None) -> Task:
+        made = joined(task, source_id, target_id)
+        plane.data_sources.delete(plane.scope, target)
+        return made
+
+    monkeypatch.setattr(plane.mappings, "joined", joined_too_late)
+    with pytest.raises(ServiceError, match="no such data source") as caught:
+        plane.tasks.init(plane.scope, InitForm(source, target))
+    assert (caught.value.code, caught.value.status) == ("FDI.3033", 400)
 
 
 def test_ids_that_nobody_used_are_forgotten(plane: Plane) -> None:

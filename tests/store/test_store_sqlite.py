@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from headwater.ports.store import Run, Scope, Task
+from headwater.ports.store import Reset, Run, Scope, Task
 from headwater.store import SqlStore, history, migrate
 from headwater.store.connect import connect
 
@@ -83,3 +83,12 @@ def test_the_oldest_runs_are_dropped(store: SqlStore, monkeypatch: pytest.Monkey
     found = store.runs("task", 100)
     assert len(found) == 10
     assert (found[0].id, found[-1].id) == ("r14", "r5")
+
+
+def test_the_oldest_resets_are_dropped_but_none_that_is_still_to_come(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "RESETS_KEPT", 3)
+    store.save_task(TASK)
+    for number in range(8):
+        outcome = "accepted" if number == 1 else "refused"
+        store.save_reset(Reset(f"x{number}", "task", "me", 0, None, None, None, None, 0, outcome, "", 0))
+    assert [reset.id for reset in store.resets("task")] == ["x7", "x6", "x5", "x1"]

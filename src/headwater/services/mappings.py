@@ -20,7 +20,7 @@ from headwater.services.data_sources import DEFAULT_SCHEMA, Connections, ask_bot
 from headwater.services.errors import ServiceError, invalid, refusal, unknown_data_source, unknown_task
 from headwater.services.locks import TaskLocks
 from headwater.services.pages import Page, page
-from headwater.services.rules import is_running
+from headwater.services.rules import is_running, refusing_the_gone
 
 MAPPINGS_MAX = 2000
 """Mappings of one task; the contract's limit of tables in one automatic mapping."""
@@ -294,7 +294,8 @@ class Mappings:
         )
 
     def _save(self, task: Task, mapping: Mapping, ext_info: dict[str, Any]) -> None:
-        self._store.save_task(replace(task, modified_ms=self._now_ms(), ext_info=task.ext_info | ext_info))
+        with refusing_the_gone():
+            self._store.save_task(replace(task, modified_ms=self._now_ms(), ext_info=task.ext_info | ext_info))
         self._store.save_mapping(mapping)
 
     def _describe(self, source: DataSource, target: DataSource, names: Sequence[tuple[TableName, TableName]]) -> Described:

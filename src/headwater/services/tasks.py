@@ -24,7 +24,7 @@ from headwater.services.errors import ServiceError, invalid, refusal, unknown_ta
 from headwater.services.locks import TaskLocks
 from headwater.services.mappings import Mappings, MappingSet
 from headwater.services.pages import Page, page
-from headwater.services.rules import is_running
+from headwater.services.rules import is_running, refusing_the_gone
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +192,8 @@ class Tasks:
             task = replace(task, ext_info=task.ext_info | form.ext_info, modified_ms=self._now_ms())
             task = self._mappings.joined(task, form.source_id, form.target_id)
             made, unmapped = self._mappings.by_name(task) if form.auto_mapping else ([], [])
-            self._store.save_task(task)
+            with refusing_the_gone():
+                self._store.save_task(task)
             self._store.save_mappings(made)
             self._store.drop_drafts(self._now_ms() - DRAFT_KEPT_MS)
             return self._mappings.shown(task, page(self._store.mappings(task.id), INIT_MAPPINGS, 0), unmapped)

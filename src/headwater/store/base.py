@@ -24,6 +24,11 @@ def storable(text: str) -> bool:
         return False
 
 
+def cleaned(text: str) -> str:
+    """A text from outside (what a database or a worker said last) as every database can hold it."""
+    return text.encode(errors="replace").decode().replace("\0", "\ufffd")
+
+
 class SqlPart:
     """The part of a store that talks to one database. Methods are safe to call from any thread."""
 

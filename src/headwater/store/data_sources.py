@@ -8,7 +8,7 @@ from dataclasses import asdict
 from sqlalchemy import RowMapping, delete, select, update
 
 from headwater.ports.store import DataSource, Leftover, Scope
-from headwater.store.base import SqlPart, storable
+from headwater.store.base import SqlPart, cleaned, storable
 from headwater.store.errors import StoreError
 from headwater.store.schema import data_sources, leftovers
 
@@ -68,7 +68,7 @@ class SqlDataSources(SqlPart):
         """See the port."""
         try:
             with self._transaction() as connection:
-                self._put(connection, leftovers, asdict(leftover))
+                self._put(connection, leftovers, asdict(leftover) | {"message": cleaned(leftover.message)})
         except StoreError as error:
             if error.kind != "store_gone":
                 raise

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from headwater.ports.store import Reset, Run
-from headwater.store.base import SqlPart
+from headwater.store.base import SqlPart, cleaned
 from headwater.store.errors import StoreError
 from headwater.store.schema import resets, runs, tasks
 
 RUNS_KEPT = 1000
-"""Runs kept per task; a task that fails and is started again for months must not fill the disk. Resets are all kept."""
+"""Runs kept per task; a task that fails and is started again for months must not fill the disk."""
+
+RESETS_KEPT = 10_000
+"""Resets kept per task, refused ones included; a script that resets every minute must not either."""
 
 
 class SqlHistory(SqlPart):
@@ -22,8 +25,8 @@ class SqlHistory(SqlPart):
         """See the port."""
         try:
             with self._transaction() as connection:
-                self._put(connection, runs, asdict(run))
-                _drop_oldest(connection, run.task_id)
+                self._put(connection, runs, asdict(run) | {"outcome": cleaned(run.outcome), "message": cleaned(run.message)})
+                _drop_oldest(connection, runs, run.task_id, RUNS_KEPT)
         except StoreError as error:
             if error.kind != "store_gone":
                 raise
@@ -48,7 +51,8 @@ class SqlHistory(SqlPart):
         """See the port."""
         try:
             with self._transaction() as connection:
-                self._put(connection, resets, asdict(reset))
+                self._put(connection, resets, asdict(reset) | {"by": cleaned(reset.by), "message": cleaned(reset.message)})
+                _drop_oldest(connection, resets, reset.task_id, RESETS_KEPT)
         except StoreError as error:
             if error.kind != "store_gone":
                 raise
@@ -63,6 +67,8 @@ class SqlHistory(SqlPart):
         return [Reset(**{name: row[name] for name in Reset.__dataclass_fields__}) for row in self._all(query)]
 
 
-def _drop_oldest(connection: Connection, task_id: str) -> None:
-    oldest_kept = select(runs.c.seq).where(runs.c.task_id == task_id).order_by(runs.c.seq.desc()).limit(1).offset(RUNS_KEPT - 1)
-    connection.execute(delete(runs).where(runs.c.task_id == task_id, runs.c.seq < oldest_kept.scalar_subquery()))
+def _drop_oldest(connection: Connection, table: Table, task_id: str, kept: int) -> None:
+    """Drop a task's oldest records beyond `kept`, but none of a reset that is still to be carried out."""
+    of_task = table.c.task_id == task_id
+    oldest_kept = select(table.c.seq).where(of_task).order_by(table.c.seq.desc()).limit(1).offset(kept - 1).scalar_subquery()
+    connection.execute(delete(table).where(of_task, table.c.seq < oldest_kept, table.c.outcome != "accepted"))

@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping, and_, delete, or_, select, update
 from headwater.domain.mapping import ColumnPair
 from headwater.ports.store import Mapping, Scope, Task
 from headwater.store import schema
-from headwater.store.base import SqlPart, storable
+from headwater.store.base import SqlPart, cleaned, storable
 from headwater.store.errors import StoreError
 from headwater.store.schema import mappings, tasks
 
@@ -89,7 +89,7 @@ class SqlTasks(SqlPart):
 
     def record_state(self, task_id: str, state: str, error_kind: str = "", message: str = "") -> None:
         """See the port."""
-        change = update(tasks).where(tasks.c.id == task_id).values(state=state, error_kind=error_kind, message=message)
+        change = update(tasks).where(tasks.c.id == task_id).values(state=state, error_kind=cleaned(error_kind), message=cleaned(message))
         with self._transaction() as connection:
             connection.execute(change)
 
