@@ -30,11 +30,12 @@ test: setup postgresql check ## Check, then run all tests on real, private serve
 	@echo "==> pytest"
 	@$(RUN)/python -m pytest $(PYTEST_ARGS)
 
-check: $(VENV)/.dev ## Lint, types, import contracts
+check: $(VENV)/.dev ## Lint, types, import contracts, references in the documentation
 	@echo "==> ruff";         $(RUN)/ruff check --quiet .
 	@echo "==> ruff format";  $(RUN)/ruff format --quiet --diff .
 	@echo "==> mypy";         $(RUN)/mypy
 	@echo "==> import-linter"; $(RUN)/lint-imports >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
+	@echo "==> documentation"; $(RUN)/python -m pytest -q --no-header tests/docs/test_references.py
 
 bench: $(VENV)/.dev postgresql ## Measure against the ratios to reach; results go to bench/results
 	@$(RUN)/python -m bench $(ARGS)
