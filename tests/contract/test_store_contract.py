@@ -293,6 +293,14 @@ def test_several_mappings_are_saved_at_once(store: Store) -> None:
     assert store.mappings("task") == [replace(mapping("z"), percent=1), mapping("a"), mapping("m")]
 
 
+def test_mappings_of_all_tasks_at_once(store: Store) -> None:
+    for name in ("b", "a", "bare"):
+        store.save_task(task(name))
+    store.save_mappings([mapping("1", "b"), mapping("3", "a"), mapping("2", "b")])
+    assert store.mappings_by_task() == {"b": store.mappings("b"), "a": store.mappings("a")}
+    assert [m.id for m in store.mappings_by_task()["b"]] == ["1", "2"]
+
+
 def test_only_old_drafts_are_dropped(store: Store) -> None:
     for name, saved, modified_ms in (("saved", True, 1), ("old", False, 99), ("new", False, 100)):
         store.save_task(task(name, saved=saved, modified_ms=modified_ms))

@@ -37,6 +37,7 @@ class Wishes:
 def read_wishes(store: Store, terms: Terms) -> Wishes:
     """Read the store. Tasks that miss a data source or mappings are left out: they can't have been started."""
     wishes = Wishes({task.id: task for task in store.tasks()})
+    all_mappings = store.mappings_by_task() if wishes.tasks else {}
     tables: dict[str, set[TableName]] = {}
     sources: dict[str, DataSource | None] = {}
 
@@ -48,7 +49,7 @@ def read_wishes(store: Store, terms: Terms) -> Wishes:
     for task in wishes.tasks.values():
         if not (task.wished or task.started_once) or task.source_id is None or task.target_id is None:
             continue
-        mappings = tuple(mapping.table_mapping(task.operations) for mapping in store.mappings(task.id))
+        mappings = tuple(mapping.table_mapping(task.operations) for mapping in all_mappings.get(task.id, ()))
         tables.setdefault(task.source_id, set()).update(mapping.source for mapping in mappings)
         source, target = data_source(task.source_id), data_source(task.target_id)
         if runs(task) and mappings and source is not None and target is not None:

@@ -187,6 +187,10 @@ class TaskStore(Protocol):
     def mappings(self, task_id: str) -> list[Mapping]:
         """Its mappings, oldest first."""
 
+    def mappings_by_task(self) -> dict[str, list[Mapping]]:
+        """The mappings of all tasks, by task id, each oldest first; tasks without any are missing. One query: the supervisor asks
+        each second."""
+
     def save_mapping(self, mapping: Mapping) -> None:
         """Insert or replace."""
 

@@ -116,6 +116,13 @@ class SqlTasks(SqlPart):
         """See the port."""
         return [_mapping(row) for row in self._all(select(mappings).where(mappings.c.task_id == task_id).order_by(mappings.c.seq))]
 
+    def mappings_by_task(self) -> dict[str, list[Mapping]]:
+        """See the port."""
+        found: dict[str, list[Mapping]] = {}
+        for row in self._all(select(mappings).order_by(mappings.c.seq)):
+            found.setdefault(row["task_id"], []).append(_mapping(row))
+        return found
+
     def save_mapping(self, mapping: Mapping) -> None:
         """See the port."""
         self.save_mappings([mapping])

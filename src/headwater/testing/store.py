@@ -114,6 +114,14 @@ class MemoryStore:
         with self.lock:
             return [m for m in self._mappings.values() if m.task_id == task_id]
 
+    def mappings_by_task(self) -> dict[str, list[Mapping]]:
+        """See `TaskStore.mappings_by_task`."""
+        found: dict[str, list[Mapping]] = {}
+        with self.lock:
+            for mapping in self._mappings.values():
+                found.setdefault(mapping.task_id, []).append(mapping)
+        return found
+
     @_write
     def save_mapping(self, mapping: Mapping) -> None:
         """See `TaskStore.save_mapping`."""
