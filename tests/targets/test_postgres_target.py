@@ -260,3 +260,24 @@ def test_a_composite_key_range(database: Database, open_run: OpenRun) -> None:
     run.copy_chunk(mapping("a", "b", key=("a", "b")), chunk, [b"0\tk2\n1\tk1\n2\tk0\n"], fresh=False, remove=True)
     kept = [(0, "k0"), (0, "k1"), (0, "k2"), (1, "k1"), (2, "k0"), (2, "k1"), (2, "k2"), (2, "k3")]
     assert database.rows("SELECT a, b FROM t ORDER BY a, b") == kept
+
+
+@SIZES
+def test_names_with_every_odd_character(database: Database, open_run: OpenRun, rows: int) -> None:
+    odd = TableName('Sch"e.ma %s', "ta%b'le; --")
+    names = ['I"D', "%", "a%(b)s", "t", "s", "order"]
+    quoted = ", ".join('"' + name.replace('"', '""') + '" text' for name in names)
+    database.run('CREATE SCHEMA "Sch""e.ma %s"', f'CREATE TABLE "Sch""e.ma %s"."ta%b\'le; --" ({quoted}, PRIMARY KEY ("I""D", "%"))')
+    run = open_run()
+    to = mapping(*names, key=names[:2], table=odd)
+    all_rows = batch(*((i, "%s", "x", "y", None, "z") for i in range(rows)), names=names)
+    run.write([merged(to, MergeStep(inserts=all_rows))])
+    run.write([merged(to, MergeStep(upserts=all_rows), exact=False)])
+    run.write([merged(to, MergeStep(partials=(all_rows.select([0, 1, 4]),)))])
+    old, new = (b"0", b"%s"), dict.fromkeys(names, b"%(v0)s")
+    run.write([merged(to, MergeStep(moves=(Move(old, new),)))])
+    assert run.write([merged(to, MergeStep(deletes=all_rows.select([0, 1])))]).deleted == rows - 1
+    run.commit(Checkpoint(1))
+    run.copy_chunk(to, Chunk(0, ("", ""), ("x", "x")), [b"1\t1\t1\t1\t1\t1\n"], fresh=False, remove=True)
+    assert target_of(database).check([to]) == []
+    assert database.rows('SELECT count(*), min("s") FROM "Sch""e.ma %s"."ta%b\'le; --"') == [(1, "1")]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from psycopg import sql
-
 from headwater.domain.mapping import TableMapping
 from headwater.ports.source import Finding
 from headwater.targets.postgres import checkpoints
 from headwater.targets.postgres.catalog import TableInfo, read_tables, references
 from headwater.targets.postgres.session import Connection, may_write_as_replica
+from headwater.targets.postgres.statements import quote
 
 OLDEST_VERSION = 120000
 
@@ -123,8 +122,8 @@ def _one(connection: Connection, query: str) -> object:
 
 
 def _name(name: str) -> str:
-    return sql.Identifier(name).as_string(None)
+    return quote(name)
 
 
 def _table(info: TableInfo) -> str:
-    return sql.Identifier(info.table.schema, info.table.name).as_string(None)
+    return quote(info.table.schema, info.table.name)

@@ -45,7 +45,7 @@ def copy_chunk(
 def _copy(connection: Connection, writer: Writer, mapping: TableMapping, rows: Iterable[bytes], *, staged: bool) -> int:
     statements = writer.statements(mapping)
     count = 0
-    with connection.cursor().copy(statements.copy(statements.columns, statements.rows if staged else None)) as copy:
+    with connection.cursor().copy(statements.copy(statements.columns, statements.rows if staged else "")) as copy:
         for block in rows:
             copy.write(block)
             count += block.count(b"\n")
@@ -54,7 +54,7 @@ def _copy(connection: Connection, writer: Writer, mapping: TableMapping, rows: I
 
 def _converge(connection: Connection, writer: Writer, mapping: TableMapping, chunk: Chunk, rows: Iterable[bytes], *, remove: bool) -> int:
     statements, table = writer.statements(mapping), writer.table(mapping, exact=False)
-    table.open_staging(statements.rows, statements.stage_rows)
+    table.open_staging(statements.rows)
     count = _copy(connection, writer, mapping, rows, staged=True)
     if remove:
         _remove(connection, statements, mapping, chunk)

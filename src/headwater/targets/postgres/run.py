@@ -18,8 +18,8 @@ from headwater.targets.postgres import checkpoints
 from headwater.targets.postgres.chunks import copy_chunk
 from headwater.targets.postgres.config import PostgresTargetConfig
 from headwater.targets.postgres.errors import translate
-from headwater.targets.postgres.session import Connection, connect, quoted, write_as_replica
-from headwater.targets.postgres.statements import exists_row
+from headwater.targets.postgres.session import Connection, connect, write_as_replica
+from headwater.targets.postgres.statements import any_row
 from headwater.targets.postgres.writer import Writer
 
 
@@ -81,7 +81,7 @@ class PostgresTargetRun:
     def is_empty(self, table: TableName) -> bool:
         """See `TargetRun.is_empty`."""
         with self._reading(f"looking into {table}") as connection:
-            return connection.execute(exists_row(quoted(table.schema, table.name))).fetchone() is None
+            return connection.execute(any_row(table)).fetchone() is None
 
     def copy_chunk(self, mapping: TableMapping, chunk: Chunk, rows: Iterable[bytes], fresh: bool, remove: bool) -> int:
         """See `TargetRun.copy_chunk`."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
-from psycopg import sql
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
@@ -47,6 +46,10 @@ SESSION_SETTINGS = {
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
 }
+
+
+PREPARED_MAX = 500
+"""Statements that the server keeps prepared for a session: a few for each of the tables of a large task."""
 
 
 class _TextDumper(Dumper):
@@ -84,6 +87,7 @@ def connect(config: PostgresTargetConfig) -> Connection:
         raise cannot_connect(config, error) from None
     connection.adapters.register_dumper(bytes, _TextDumper)
     connection.prepare_threshold = 2
+    connection.prepared_max = PREPARED_MAX
     return connection
 
 
@@ -108,8 +112,3 @@ def may_write_as_replica(connection: Connection) -> bool:
         return False
     connection.execute("SET LOCAL session_replication_role = DEFAULT")
     return True
-
-
-def quoted(schema: str, name: str) -> sql.Identifier:
-    """`"schema"."name"`."""
-    return sql.Identifier(schema, name)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from psycopg import sql
 
 from headwater.domain.merge import MergeStep, Move
 from headwater.ports.target import Written
@@ -68,8 +68,8 @@ class TableWriter:
 
     def put(self, step: MergeStep, tally: Tally, way: Way) -> None:
         """The step's rows: moves, then new rows, then rows that may stand, then rows of which some values are known."""
-        for move in step.moves:
-            tally.updated.append(self._move(move))
+        for columns, moves in groupby(step.moves, key=lambda move: tuple(move.values)):
+            tally.updated.append(self._each(self._sql.move(columns), [self._parameters(move) for move in moves]))
         if step.inserts is not None and not way.careful:
             tally.inserted.append(self._insert(step.inserts))
         elif step.inserts is not None:
@@ -79,7 +79,7 @@ class TableWriter:
         for batch in step.partials:
             tally.updated.append(self._update(batch))
 
-    def copy(self, statement: sql.Composed, batch: pa.RecordBatch) -> Any:
+    def copy(self, statement: bytes, batch: pa.RecordBatch) -> Any:
         """COPY a batch; the cursor tells the number of rows."""
         cursor = self._connection.cursor()
         with cursor.copy(statement) as copy:
@@ -89,17 +89,16 @@ class TableWriter:
 
     def stage_rows(self, batch: pa.RecordBatch) -> None:
         """Put rows into the staging table, sorted by key."""
-        self.open_staging(self._sql.rows, self._sql.stage_rows)
-        self.copy(self._sql.copy(batch.schema.names, self._sql.rows), _sorted(batch, self._sql.key_names))
+        self.open_staging(self._sql.rows)
+        self.copy(self._sql.copy(tuple(batch.schema.names), self._sql.rows), _sorted(batch, self._sql.key_names))
 
-    def open_staging(self, staging: sql.Identifier, create: sql.Composed) -> None:
+    def open_staging(self, staging: str) -> None:
         """Have the staging table there, and empty."""
-        name = staging.as_string(self._connection)
-        if name not in self._staged:
-            self._connection.execute(create)
-        elif self._staged[name]:
+        if staging not in self._staged:
+            self._connection.execute(self._sql.stage(staging))
+        elif self._staged[staging]:
             self._connection.execute(self._sql.empty(staging))
-        self._staged[name] = True
+        self._staged[staging] = True
 
     def _insert(self, batch: pa.RecordBatch) -> Any:
         if batch.num_rows > SMALL_ROWS:
@@ -111,16 +110,16 @@ class TableWriter:
             return self._connection.execute(self._sql.delete_any, [array_literal(keys.column(0))])
         if keys.num_rows <= SMALL_ROWS:
             return self._each(self._sql.delete, _rows(keys, self._sql.key_names))
-        self.open_staging(self._sql.keys, self._sql.stage_keys)
+        self.open_staging(self._sql.keys)
         self.copy(self._sql.copy(self._sql.key_names, self._sql.keys), _sorted(keys, self._sql.key_names))
         return self._connection.execute(self._sql.delete_staged)
 
     def _update(self, batch: pa.RecordBatch) -> Any:
-        names = batch.schema.names
+        names = tuple(batch.schema.names)
         if batch.num_rows <= SMALL_ROWS:
             return self._each(self._sql.update(names), _rows(batch, [*self._sql.values_of(names), *self._sql.key_names]))
         self.stage_rows(batch)
-        return self._connection.execute(self._sql.update_staged(names, differing=not self._exact))
+        return self._connection.execute(self._sql.update_staged(names, not self._exact))
 
     def _upsert(self, batch: pa.RecordBatch, tally: Tally, way: Way) -> None:
         if way.replacing:
@@ -136,7 +135,7 @@ class TableWriter:
         """Update the rows that stand (with `differing`: and differ), then insert those that don't."""
         updated = 0
         if self._sql.values_of(self._sql.columns):
-            cursor = self._connection.execute(self._sql.update_staged(self._sql.columns, differing=differing))
+            cursor = self._connection.execute(self._sql.update_staged(self._sql.columns, differing))
             tally.updated.append(cursor)
             updated = cursor.rowcount
         if updated < rows:
@@ -150,14 +149,12 @@ class TableWriter:
         tally.inserted.append(self._connection.execute(self._sql.insert_missing))
         self._connection.execute(self._sql.drop_kept)
 
-    def _move(self, move: Move) -> Any:
-        columns = list(move.values)
-        parameters: dict[str, bytes | None] = {f"v{i}": move.values[name] for i, name in enumerate(columns)}
+    def _parameters(self, move: Move) -> dict[str, bytes | None]:
+        parameters = {f"v{i}": value for i, value in enumerate(move.values.values())}
         parameters |= {f"o{i}": value for i, value in enumerate(move.old_key)}
-        parameters |= {f"n{i}": move.values[name] for i, name in enumerate(self._sql.key_names)}
-        return self._connection.execute(self._sql.move(columns), parameters)
+        return parameters | {f"n{i}": move.values[name] for i, name in enumerate(self._sql.key_names)}
 
-    def _each(self, statement: sql.Composed, rows: Sequence[tuple[bytes | None, ...]]) -> Any:
+    def _each(self, statement: bytes, rows: Sequence[tuple[bytes | None, ...]] | Sequence[dict[str, bytes | None]]) -> Any:
         cursor = self._connection.cursor()
         cursor.executemany(statement, rows)
         return cursor
