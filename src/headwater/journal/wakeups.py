@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import logging
 import os
 import select
 import socket
@@ -17,9 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import structlog
-
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 DIRECTORY = "wake"
 PATH_BYTES_MAX = 100
@@ -72,7 +71,7 @@ class Bell:
             if error.errno == errno.ECONNREFUSED:
                 (self._place.path / name).unlink(missing_ok=True)
             elif error.errno != errno.ENOENT:
-                log.warning("journal_wake_failed", socket=name, errno=error.errno)
+                log.warning("journal_wake_failed", extra={"fields": {"socket": name, "errno": error.errno}})
 
     def close(self) -> None:
         """Let go."""
@@ -122,7 +121,7 @@ class Ear:
         except OSError as error:
             made.close()
             self._deaf = True
-            log.warning("journal_wake_unavailable", errno=error.errno, poll_ms=int(POLL_S * 1000))
+            log.warning("journal_wake_unavailable", extra={"fields": {"errno": error.errno, "poll_ms": int(POLL_S * 1000)}})
             return
         made.setblocking(False)
         self._socket = made

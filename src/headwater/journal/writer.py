@@ -7,13 +7,13 @@ After the commit, and only then, the side file is written and sleepers are woken
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
-import structlog
 
 from headwater.domain.changes import Frame
 from headwater.domain.errors import JournalError
@@ -26,7 +26,7 @@ from headwater.journal.rows import EncodedFrame, FrameRow, RowReader, RowWriter,
 from headwater.journal.wakeups import Bell
 from headwater.ports.journal import JournalEnd, Retention
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 LOCK_NAME = "writer.lock"
 
@@ -75,7 +75,7 @@ class EmbeddedJournalWriter:
                 self._rows.delete(row)
         self._next_part = 0
         if parts:
-            log.info("journal_unfinished_removed", parts=len(parts), next_offset=self._state.next_offset)
+            log.info("journal_unfinished_removed", extra={"fields": {"parts": len(parts), "next_offset": self._state.next_offset}})
 
     def _take_over(self, left: JournalEnd | None) -> None:
         """Go on from the last heartbeat of an earlier writer, if nothing was appended behind it; make the side file true."""
@@ -138,7 +138,7 @@ class EmbeddedJournalWriter:
             with translated(self._path, "Merging small frames"), self._transaction():
                 self._consolidator.merge_once()
         except (JournalError, pa.ArrowException) as error:
-            log.warning("journal_merge_failed", error=type(error).__name__, kind=getattr(error, "kind", ""))
+            log.warning("journal_merge_failed", extra={"fields": {"error": type(error).__name__, "kind": getattr(error, "kind", "")}})
             self._consolidator.forget()
             return False
         return True
@@ -148,7 +148,7 @@ class EmbeddedJournalWriter:
         try:
             self._progress.write(self.end(), durable)
         except OSError as error:
-            log.warning("journal_progress_failed", errno=error.errno)
+            log.warning("journal_progress_failed", extra={"fields": {"errno": error.errno}})
             self._path.with_name("progress").unlink(missing_ok=True)
 
     def heartbeat(self, position: str, source_us: int) -> None:
