@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -98,6 +97,19 @@ class Rig:
         self.clock.move(seconds)
         self.supervisor.step(self.clock.monotonic())
 
+    def stepping(self, true: Callable[[], bool]) -> Callable[[], bool]:
+        """Look for something, with a step a few seconds later each time."""
+
+        def look() -> bool:
+            self.step(6)
+            return true()
+
+        return look
+
+    def published(self) -> bool:
+        saved = self.store.data_source("source")
+        return saved is not None and saved.published
+
     def newest(self, kind: str, id: str) -> FakeWorker:
         return [w for w in self.runtime.workers if (w.spec.kind, w.spec.id) == (kind, id)][-1]
 
@@ -144,9 +156,7 @@ def test_capture_begins_first_and_the_apply_follows_with_a_fresh_epoch(rig: Rig)
     rig.step()
     assert (rig.count("capture"), rig.count("apply")) == (1, 0)
     assert rig.state() == "starting"
-    saved = rig.store.data_source("source")
-    assert saved is not None
-    assert saved.published
+    assert rig.published()
     rig.capturing()
     rig.step()
     worker = rig.newest("apply", "t")
@@ -362,21 +372,10 @@ def test_what_was_made_is_dropped_with_the_last_task_and_tried_again_until_it_wo
     for worker in rig.runtime.workers:
         worker.ended = Exit("stopped", "")
     rig.step()
-    stepped = iter(range(200))
-
-    def released(expected: bool) -> Callable[[], bool]:
-        def look() -> bool:
-            next(stepped)
-            rig.step(6)
-            saved = rig.store.data_source("source")
-            return saved is not None and saved.published is not expected
-
-        return look
-
-    wait_until(lambda: (rig.step(6), "source" in rig.tidy._again_at)[1])
+    wait_until(rig.stepping(lambda: "source" in rig.tidy._again_at))
     assert rig.journal_dir("source").exists()
     rig.source.reachable = True
-    wait_until(released(True))
+    wait_until(rig.stepping(lambda: not rig.published()))
     assert rig.source.slot is None
     assert not rig.journal_dir("source").exists()
 
@@ -384,7 +383,7 @@ def test_what_was_made_is_dropped_with_the_last_task_and_tried_again_until_it_wo
 def test_leftovers_at_targets_are_removed(rig: Rig) -> None:
     rig.target.raise_epoch("gone", 3)
     rig.store.save_leftover(Leftover("l", "target", "gone", 0, "was down"))
-    wait_until(lambda: (rig.step(6), not rig.store.leftovers())[1])
+    wait_until(rig.stepping(lambda: not rig.store.leftovers()))
     assert rig.target.place("gone") is None
 
 
@@ -438,4 +437,3 @@ def test_lag_is_right_while_idle_and_while_blocked(rig: Rig) -> None:
 def test_ids_in_payloads_are_no_secret_but_payloads_are_not_shown(rig: Rig) -> None:
     rig.start()
     assert "'s'" not in repr(rig.newest("apply", "t").spec)
-    assert uuid.UUID(rig.store.runs("t", 1)[0].id)
