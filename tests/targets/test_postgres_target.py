@@ -274,8 +274,8 @@ def test_names_with_every_odd_character(database: Database, open_run: OpenRun, r
     run.write([merged(to, MergeStep(inserts=all_rows))])
     run.write([merged(to, MergeStep(upserts=all_rows), exact=False)])
     run.write([merged(to, MergeStep(partials=(all_rows.select([0, 1, 4]),)))])
-    old, new = (b"0", b"%s"), dict.fromkeys(names, b"%(v0)s")
-    run.write([merged(to, MergeStep(moves=(Move(old, new),)))])
+    new: dict[str, bytes | None] = dict.fromkeys(names, b"%(v0)s")
+    run.write([merged(to, MergeStep(moves=(Move((b"0", b"%s"), new),)))])
     assert run.write([merged(to, MergeStep(deletes=all_rows.select([0, 1])))]).deleted == rows - 1
     run.commit(Checkpoint(1))
     run.copy_chunk(to, Chunk(0, ("", ""), ("x", "x")), [b"1\t1\t1\t1\t1\t1\n"], fresh=False, remove=True)

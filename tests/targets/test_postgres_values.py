@@ -86,7 +86,7 @@ def test_every_value_arrives_as_it_was_written_down(database: Database, way: str
             run.write([merged(to, MergeStep(upserts=part), exact=False)])
             run.write([merged(to, MergeStep(upserts=part), exact=False)])
         else:
-            assert run.copy_chunk(to, Chunk(0, None, None), copy_rows(part), fresh=way == "copy", remove=True) == len(part)
+            assert run.copy_chunk(to, Chunk(0, None, None), [b"".join(copy_rows(part))], fresh=way == "copy", remove=True) == len(part)
     run.commit(Checkpoint(1))
     run.close()
     settings = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex -c extra_float_digits=3 -c lc_monetary=C"
