@@ -24,7 +24,7 @@ from headwater.ports.journal import JournalReader
 from headwater.ports.source import Source
 from headwater.ports.target import Checkpoint, Target, TargetRun
 
-IDLE_WAIT_S = 1.0
+IDLE_WAIT_S = 2.0
 """How long one wait for the journal lasts: a stop is seen within it."""
 
 PASS_S = 10.0

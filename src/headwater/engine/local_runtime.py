@@ -81,14 +81,16 @@ class LocalWorker:
         if self.process is not None and self._ended is None:
             self.process.kill()
 
-    def heard(self, line: bytes) -> None:
-        """Take one line of its standard output (reading thread)."""
+    def heard(self, line: bytes) -> bool:
+        """Take one line of its standard output (reading thread); True where it has entered another state."""
         message = json.loads(line)
         self.heard_at = time.monotonic()
+        before = self._report
         if "report" in message:
             self._report = read_report(message["report"])
         elif "exit" in message:
             self._said = Exit(**message["exit"])
+        return self._report is not None and (before is None or before.state != self._report.state)
 
     def reap(self) -> None:
         """Its standard output has ended: wait for the process and set how it ended (reading thread)."""
@@ -116,7 +118,7 @@ class _Pipe:
 
 
 class LocalRuntime:
-    """Runtime of one machine. `on_change` is called (from the reading thread) when a worker has reported or ended."""
+    """Runtime of one machine. `on_change` is called (from the reading thread) when a worker has entered another state or ended."""
 
     def __init__(self, on_change: Callable[[], None] = lambda: None, environment: dict[str, str] | None = None) -> None:
         self.on_change = on_change
@@ -206,12 +208,12 @@ class LocalRuntime:
     def _read_pipe(self, pipe: _Pipe) -> None:
         if pipe.file.closed:
             return
-        going_on = _take_lines(pipe)
+        going_on, news = _take_lines(pipe)
         if not going_on:
             self._selector.unregister(pipe.file)
             if not pipe.is_log:
                 self._end(pipe.worker)
-        if not pipe.is_log:
+        if news or not going_on:
             self.on_change()
 
     def _end(self, worker: LocalWorker) -> None:
@@ -232,30 +234,32 @@ class LocalRuntime:
                 worker.kill()
 
 
-def _take_lines(pipe: _Pipe) -> bool:
-    """Take what the pipe has now; False where it has ended (or a line is too long to be one of ours)."""
+def _take_lines(pipe: _Pipe) -> tuple[bool, bool]:
+    """Take what the pipe has now. First: False where it has ended (or a line is too long to be one of ours). Second: is there news."""
+    news = False
     while True:
         try:
             data = os.read(pipe.file.fileno(), 1 << 16)
         except BlockingIOError:
-            return True
+            return True, news
         *lines, pipe.rest = (pipe.rest + data).split(b"\n")
         for line in lines:
             if pipe.is_log:
                 _forward(pipe.worker.spec, line)
             else:
-                _hear(pipe.worker, line)
+                news |= _hear(pipe.worker, line)
         if not data or len(pipe.rest) > LINE_MAX:
-            return False
+            return False, news
 
 
-def _hear(worker: LocalWorker, line: bytes) -> None:
+def _hear(worker: LocalWorker, line: bytes) -> bool:
     """Give a line to its worker's record. One that is none of ours ends the worker, and never the thread that reads for all."""
     try:
-        worker.heard(line)
+        return worker.heard(line)
     except (ValueError, TypeError, KeyError) as error:
         log.error("worker_unintelligible", worker=worker.spec.kind, id=worker.spec.id, error=type(error).__name__)
         worker.kill()
+        return False
 
 
 def _forward(spec: WorkerSpec, line: bytes) -> None:

@@ -31,8 +31,8 @@ from headwater.engine.wishes import Terms, Wishes, read_wishes, runs
 from headwater.ports.runtime import ApplyReport, CaptureReport, Runtime
 from headwater.ports.store import Store, Task
 
-INTERVAL_S = 1.0
-"""How often the loop takes a step when nothing wakes it."""
+INTERVAL_S = 2.0
+"""How often the loop takes a step when nothing wakes it. Wishes, ends of workers and changes of their states do."""
 
 BREATH_S = 0.05
 """The shortest pause between two steps, however often something wakes it."""
