@@ -198,27 +198,23 @@ def test_a_reset_while_copying_goes_on_to_the_same_end(world: ResetWorld) -> Non
     assert [r.outcome for r in world.store.resets("one")] == ["done"] * 3
 
 
-@pytest.mark.parametrize(
-    ("moment", "said"),
-    [
-        (lambda: 1, "looks like seconds"),
-        (lambda: now_ms() - 3_600_000, "before the window"),
-        (lambda: now_ms() + 60_000, "future"),
-        (lambda: 2**70, "must lie between"),
-        (lambda: "yesterday", "must be an integer"),
-    ],
-    ids=["seconds", "before", "future", "huge", "text"],
-)
-def test_out_of_reach_is_refused_loudly_and_changes_nothing(world: ResetWorld, moment: object, said: str) -> None:
+def test_out_of_reach_is_refused_loudly_and_changes_nothing(world: ResetWorld) -> None:
     before = world.place("one"), world.pid("apply", "one"), world.task("one").epoch
-    assert callable(moment)
-    with pytest.raises(ServiceError, match=r"Invalid parameter \[date_from\]") as error:
-        world.reset("one", moment())
-    assert error.value.code == "FDI.3033"
-    assert said in error.value.message
+    moments: dict[str, object] = {
+        "looks like seconds": now_ms() // 1000,
+        "before the window": now_ms() - 3_600_000,
+        "future": now_ms() + 60_000,
+        "must lie between": 2**70,
+        "must be an integer": "yesterday",
+    }
+    for said, moment in moments.items():
+        with pytest.raises(ServiceError, match=r"Invalid parameter \[date_from\]") as error:
+            world.reset("one", moment)
+        assert error.value.code == "FDI.3033"
+        assert said in error.value.message
+        newest = world.store.resets("one")[0]
+        assert (newest.outcome, newest.message) == ("refused", error.value.message)
     assert (world.place("one"), world.pid("apply", "one"), world.task("one").epoch) == before
-    (record,) = world.store.resets("one")
-    assert (record.outcome, record.message) == ("refused", error.value.message)
 
 
 def test_a_moment_that_the_task_has_not_reached_is_not_skipped_to(world: ResetWorld) -> None:
