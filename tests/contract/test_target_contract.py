@@ -119,8 +119,8 @@ def inserts(*rows: Row) -> MergeStep:
     return MergeStep(inserts=batch(("id", "v", "doc"), *rows))
 
 
-def merged(*steps: MergeStep, exact: bool = False) -> list[MergedTable]:
-    return [MergedTable(mapping(), steps, exact)]
+def merged(*steps: MergeStep) -> list[MergedTable]:
+    return [MergedTable(mapping(), steps, exact=False)]
 
 
 def text(*rows: Row) -> list[bytes]:
@@ -292,18 +292,6 @@ def test_a_move_takes_the_row_with_it(place: Place, standing: list[Row], left: l
     place.put(*standing)
     write(place, MergeStep(moves=(Move((b"1",), {"id": b"2", "v": b"n"}),)))
     assert place.rows() == left
-
-
-def test_a_row_that_the_target_refuses_stops_the_run_with_everything_undone(place: Place) -> None:
-    place.put((1, "a", None))
-    place.target.raise_epoch("task", 1)
-    run = place.run("task", 1)
-    with pytest.raises(TargetError) as error:
-        run.write(merged(inserts((2, "b", None), (1, "twice", "secret value")), exact=True))
-    assert "secret value" not in str(error.value)
-    run.rollback()
-    run.commit(Checkpoint(1, "j", 1))
-    assert place.rows() == [(1, "a", None)]
 
 
 def test_a_chunk_and_its_mark_are_one_commit(place: Place) -> None:
