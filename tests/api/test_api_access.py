@@ -72,7 +72,9 @@ def test_an_unknown_token(served: Served, http: httpx.Client) -> None:
 
 @pytest.mark.parametrize("changes", [{"password": "wrong"}, {"name": "nobody"}, {"domain": {"name": "nowhere"}}, {"domain": None}])
 def test_a_wrong_password_looks_like_an_unknown_user(served: Served, http: httpx.Client, changes: dict[str, Any]) -> None:
-    check_401(http.post("/v3/auth/tokens", json=token_body(served, **changes)), "the user name or password is wrong")
+    response = http.post("/v3/auth/tokens", json=token_body(served, **changes))
+    check_401(response, "the user name or password is wrong")
+    assert response.json()["error"] == {"code": 401, "message": response.json()["error_msg"], "title": "Unauthorized"}
 
 
 @pytest.mark.parametrize(

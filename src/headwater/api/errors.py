@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -62,9 +63,16 @@ def error_body(code: str, message: str, request_id: str, details: Sequence[str] 
 
 
 def error_response(request: Request, error: ServiceError, headers: dict[str, str] | None = None) -> JSONResponse:
-    """A refusal as an answer."""
+    """A refusal as an answer. Clients of the identity service look for its form of an error, so below /v3 it is there as well."""
     body = error_body(error.code, error.message, request.scope.get("request_id", ""), error.details)
+    if request.scope["path"].startswith("/v3/"):
+        body["error"] = {"code": error.status, "message": body["error_msg"], "title": _title(error.status)}
     return JSONResponse(body, error.status, headers)
+
+
+def _title(status: int) -> str:
+    """The name of a status; 494 is the gateway's own and has none."""
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error"
 
 
 def log_unexpected(error: Exception, **ids: str) -> None:

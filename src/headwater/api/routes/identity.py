@@ -11,9 +11,9 @@ from headwater.api.payloads.identity import TokenBody, token_members
 from headwater.api.routing import CallerRoute, CurrentCaller, JsonRoute
 from headwater.api.services import Using
 
-router = APIRouter(prefix="/v3", tags=["identity"])
-tokens = APIRouter(route_class=JsonRoute)
-projects = APIRouter(route_class=CallerRoute)
+router = APIRouter(tags=["identity"])
+tokens = APIRouter(prefix="/v3", route_class=JsonRoute)
+projects = APIRouter(prefix="/v3", route_class=CallerRoute)
 
 
 @tokens.post("/auth/tokens", operation_id="CreateToken", status_code=201)
