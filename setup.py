@@ -1,14 +1,14 @@
 """The one thing that pyproject.toml can't say: compile the decoder where a compiler is at hand, and do without where it isn't.
 
-The module is written in Cython's pure-Python mode, so one source runs compiled and uncompiled. `optional=True` turns every
-failure to compile (no compiler, no Python headers) into a warning; the uncompiled module is used then.
+The modules are written in Cython's pure-Python mode, so one source runs compiled and uncompiled. `optional` turns every failure to
+compile (no compiler, no Python headers) into a warning; the uncompiled modules are used then.
 """
 
 from pathlib import Path
 
 from setuptools import Extension, setup
 
-COMPILED = ["src/headwater/wire/pgoutput.py"]
+COMPILED = ["src/headwater/wire/pgoutput.py", "src/headwater/wire/copydata.py"]
 
 
 def extensions() -> list[Extension]:
@@ -19,10 +19,12 @@ def extensions() -> list[Extension]:
     from Cython.Build import cythonize
 
     modules = [
-        Extension(path.removeprefix("src/").removesuffix(".py").replace("/", "."), [path], optional=True, extra_compile_args=["-O3"])
-        for path in found
+        Extension(path.removeprefix("src/").removesuffix(".py").replace("/", "."), [path], extra_compile_args=["-O3"]) for path in found
     ]
-    return list(cythonize(modules, build_dir="build/cython", language_level=3))
+    translated: list[Extension] = cythonize(modules, build_dir="build/cython", language_level=3)
+    for module in translated:
+        module.optional = True  # cythonize would not pass it on
+    return translated
 
 
 setup(ext_modules=extensions())

@@ -10,7 +10,7 @@ import pytest
 
 from headwater.clusters import PrivatePostgres
 from headwater.domain.errors import SourceError
-from headwater.sources.postgres import PostgresSource, capture, publication, reader
+from headwater.sources.postgres import PostgresSource, capture, publication, reader, stream
 from tests.conftest import ClusterFactory
 from tests.databases import Database, wait_until
 from tests.sources.postgres_logs import Follower, Row, rows_of, source_of, table
@@ -25,6 +25,13 @@ def source(database: Database) -> PostgresSource:
     made = source_of(database)
     made.publish([T])
     return made
+
+
+@pytest.fixture(params=["socket", "libpq"])
+def route(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of reading the stream: the socket itself, and libpq as on an encrypted connection."""
+    if request.param == "libpq":
+        monkeypatch.setattr(stream, "readable", lambda connection: False)
 
 
 @pytest.fixture
@@ -47,6 +54,7 @@ def confirmed(database: Database) -> str:
     return str(rows[0][0])
 
 
+@pytest.mark.usefixtures("route")
 def test_every_kind_of_change(database: Database, follow: Callable[..., Follower]) -> None:
     log = follow()
     long = "x" * 300
@@ -235,6 +243,7 @@ def test_an_idle_database_keeps_no_log_because_of_us(database: Database, follow:
     wait_until(lambda: source.reached(confirmed(database), end), what="the confirmation")
 
 
+@pytest.mark.usefixtures("route")
 def test_heartbeats_bring_the_clock_of_the_source(database: Database, follow: Callable[..., Follower]) -> None:
     log = follow()
     log.until(lambda: len(log.heard) >= 3)
@@ -245,6 +254,7 @@ def test_heartbeats_bring_the_clock_of_the_source(database: Database, follow: Ca
     assert all(captured.behind_bytes == 0 and not captured.frames for captured in log.heard)
 
 
+@pytest.mark.usefixtures("route")
 def test_the_server_is_answered_while_nobody_takes(make_cluster: ClusterFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """The box is full and reading has stopped, for longer than the server waits for a word of its receivers (trap 2, P9)."""
     monkeypatch.setattr(capture, "QUEUE_BYTES_MAX", 200_000)
@@ -265,6 +275,7 @@ def test_the_server_is_answered_while_nobody_takes(make_cluster: ClusterFactory,
         assert len(Follower(log).rows(54_000)) == 54_000
 
 
+@pytest.mark.usefixtures("route")
 def test_a_large_transaction_comes_in_parts(
     database: Database, follow: Callable[..., Follower], source: PostgresSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,6 +301,7 @@ def test_a_large_transaction_comes_in_parts(
     assert all(source.reached(before, place) for place in open_places)
 
 
+@pytest.mark.usefixtures("route")
 def test_a_gigantic_transaction_takes_constant_memory(database: Database, follow: Callable[..., Follower]) -> None:
     """What waits is bounded in bytes, rows of a megabyte included; the rest stays at the server (P9)."""
     log = follow()
@@ -353,6 +365,7 @@ def test_the_publication_was_dropped(source: PostgresSource, database: Database,
     assert caught.value.kind == "slot_lost"
 
 
+@pytest.mark.usefixtures("route")
 def test_the_publication_is_dropped_while_we_read(source: PostgresSource, database: Database, follow: Callable[..., Follower]) -> None:
     log = follow()
     database.run(f"DROP PUBLICATION {source.config.publication}", "INSERT INTO t VALUES (2)")
@@ -361,6 +374,7 @@ def test_the_publication_is_dropped_while_we_read(source: PostgresSource, databa
     assert caught.value.kind == "slot_lost"
 
 
+@pytest.mark.usefixtures("route")
 def test_the_slot_is_read_by_somebody_else(
     source: PostgresSource, follow: Callable[..., Follower], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -382,6 +396,7 @@ def test_a_slot_that_becomes_free_is_taken(source: PostgresSource, database: Dat
     waiting.join()
 
 
+@pytest.mark.usefixtures("route")
 def test_the_server_goes_away(make_cluster: ClusterFactory) -> None:
     cluster = make_cluster()
     database = Database(cluster, "postgres")

@@ -23,6 +23,13 @@ def source(database: Database) -> PostgresSource:
     return source_of(database)
 
 
+@pytest.fixture(params=["socket", "libpq"])
+def route(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of reading rows: the socket itself, and libpq as on an encrypted connection."""
+    if request.param == "libpq":
+        monkeypatch.setattr(snapshot, "readable", lambda session: False)
+
+
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small tables are estimated and cut like large ones."""
@@ -129,6 +136,7 @@ def test_children_by_inheritance_are_tables_of_their_own(database: Database, sou
         assert Follower(log).rows(1) == [("public.t", "INSERT", {"id": b"3"})]
 
 
+@pytest.mark.usefixtures("route")
 def test_one_moment_for_all_readers(database: Database, source: PostgresSource) -> None:
     database.run("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
     with closing(source.snapshot()) as taken:
@@ -172,6 +180,7 @@ def test_a_snapshot_without_its_keeper_is_lost(database: Database, source: Postg
         assert caught.value.kind == "source_unavailable"
 
 
+@pytest.mark.usefixtures("route")
 def test_a_reader_that_is_cut_off(database: Database, source: PostgresSource) -> None:
     database.run(
         "CREATE TABLE t (id int PRIMARY KEY, a text)", "INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 50000) i"
@@ -185,6 +194,7 @@ def test_a_reader_that_is_cut_off(database: Database, source: PostgresSource) ->
         assert caught.value.kind == "source_unavailable"
 
 
+@pytest.mark.usefixtures("route")
 def test_a_reader_that_stops_half_way_leaves_no_trouble(database: Database, source: PostgresSource) -> None:
     database.run("CREATE TABLE t (id int PRIMARY KEY, a text)", "INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 5000) i")
     with closing(source.snapshot()) as taken:
@@ -198,16 +208,18 @@ def test_a_reader_that_stops_half_way_leaves_no_trouble(database: Database, sour
     taken.close()
 
 
+@pytest.mark.usefixtures("route")
 def test_blocks_are_whole_rows_of_about_the_named_size(database: Database, source: PostgresSource) -> None:
     database.run("CREATE TABLE t (id int PRIMARY KEY, a text)", "INSERT INTO t SELECT i, E'\\t\\n\\\\x' FROM generate_series(1, 50000) i")
     with closing(source.snapshot()) as taken:
         blocks = list(taken.read(T, ["a", "id"], ["id"], WHOLE))
-    assert len(blocks) > 2
+    assert len(blocks) > 1
     assert all(block.endswith(b"\n") for block in blocks)
-    assert all(snapshot.BLOCK_BYTES <= len(block) < snapshot.BLOCK_BYTES + 1000 for block in blocks[:-1])
+    assert all(snapshot.BLOCK_BYTES <= len(block) < snapshot.BLOCK_BYTES * 1.6 for block in blocks[:-1])
     assert blocks[0].startswith(b"\\t\\n\\\\x\t1\n")
 
 
+@pytest.mark.usefixtures("route")
 def test_hidden_rows_are_an_error_never_a_gap(database: Database) -> None:
     database.run(
         "CREATE TABLE t (id int PRIMARY KEY)",

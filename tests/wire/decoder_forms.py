@@ -1,7 +1,8 @@
-"""Both forms of the decoder as modules: the plain source, and the compiled one, which is built once where no installation has it."""
+"""Both forms of the compiled modules: the plain source, and the compiled one, which is built once where no installation has it."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.machinery
@@ -13,41 +14,43 @@ from types import ModuleType
 
 import headwater.wire
 
-SOURCE = Path(headwater.wire.__file__).with_name("pgoutput.py")
+HOME = Path(headwater.wire.__file__).parent
 CACHE = Path(__file__).parents[2] / ".cache" / "decoder"
 
 BUILD = """
 import sys
 from Cython.Build import cythonize
 from setuptools import Extension, setup
-extension = Extension("pgoutput_compiled", [sys.argv[1]], extra_compile_args=["-O1", "-w"])
+extension = Extension(sys.argv[1], [sys.argv[1] + ".py"], extra_compile_args=["-O1", "-w"])
 modules = cythonize([extension], language_level=3, quiet=True)
 setup(ext_modules=modules, script_args=["-q", "build_ext", "--build-lib", ".", "--build-temp", "tmp"])
 """
 
 
-def plain() -> ModuleType:
+@functools.cache
+def plain(name: str = "pgoutput") -> ModuleType:
     """The source, executed as it stands."""
-    return _load("pgoutput_plain", SOURCE)
+    return _load(f"{name}_plain", HOME / f"{name}.py")
 
 
-def compiled() -> ModuleType | None:
+@functools.cache
+def compiled(name: str = "pgoutput") -> ModuleType | None:
     """The compiled form of the same source; None where there is no compiler."""
-    installed = importlib.import_module("headwater.wire.pgoutput")
-    if installed.COMPILED:
+    installed = importlib.import_module(f"headwater.wire.{name}")
+    if not str(installed.__file__).endswith(".py"):
         return installed
-    built = _build()
-    return None if built is None else _load("pgoutput_compiled", built)
+    built = _build(name)
+    return None if built is None else _load(f"{name}_compiled", built)
 
 
-def _build() -> Path | None:
-    home = CACHE / f"{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}-{sys.implementation.cache_tag}"
-    library = home / f"pgoutput_compiled{importlib.machinery.EXTENSION_SUFFIXES[0]}"
+def _build(name: str) -> Path | None:
+    source = HOME / f"{name}.py"
+    home = CACHE / f"{name}-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}-{sys.implementation.cache_tag}"
+    library = home / f"{name}_compiled{importlib.machinery.EXTENSION_SUFFIXES[0]}"
     if not library.exists():
         home.mkdir(parents=True, exist_ok=True)
-        copy = home / "pgoutput_compiled.py"
-        copy.write_bytes(SOURCE.read_bytes())
-        subprocess.run([sys.executable, "-c", BUILD, copy.name], cwd=home, check=False)
+        (home / f"{name}_compiled.py").write_bytes(source.read_bytes())
+        subprocess.run([sys.executable, "-c", BUILD, f"{name}_compiled"], cwd=home, check=False)
     return library if library.exists() else None
 
 

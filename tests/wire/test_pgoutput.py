@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import struct
 from collections.abc import Sequence
 from types import ModuleType
@@ -17,11 +16,10 @@ from tests.wire import pgoutput_encoder as pg
 from tests.wire.pgoutput_encoder import UNCHANGED, Value
 
 COLUMNS = [("id", 23, -1, True), ("a", 25, -1, False), ("b", 1700, 786438, False)]
-NOTHING, COMMIT, EMPTY, FULL, KEEPALIVE, KEEPALIVE_URGENT = range(6)
+NOTHING, COMMIT, EMPTY, FULL, KEEPALIVE, KEEPALIVE_URGENT, OTHER = range(7)
 INSERT, UPDATE, DELETE, TRUNCATE, KEY_OLD, KEY_NEW = range(1, 7)
 
-plain = functools.cache(decoder_forms.plain)
-compiled = functools.cache(decoder_forms.compiled)
+plain, compiled = decoder_forms.plain, decoder_forms.compiled
 
 
 @pytest.fixture(params=["plain", "compiled"])
@@ -268,6 +266,44 @@ def test_a_transaction_of_few_huge_rows_is_taken_in_parts(form: ModuleType) -> N
     made = fed(form, T, pg.begin(100), bytes_max=1000)
     assert made.feed(pg.insert(1, [b"1", bytes(500), None])) == NOTHING
     assert made.feed(pg.insert(1, [b"2", bytes(500), None])) == FULL
+
+
+def framed(*messages: bytes) -> bytearray:
+    """The messages as CopyData in the server's stream."""
+    return bytearray(b"".join(b"d" + struct.pack("!I", len(message) + 4) + message for message in messages))
+
+
+def test_a_stream_is_read_event_by_event(form: ModuleType) -> None:
+    made = decoder(form)
+    stream = framed(T, *transaction(pg.insert(1, [b"1", None, None])), pg.keepalive(500), *transaction(lsn=600, end=700))
+    stream += b"N" + struct.pack("!I", 4)
+    at = 0
+    events: list[int] = []
+    while not events or events[-1] not in (NOTHING, OTHER):
+        at, event = made.feed_stream(stream, at, len(stream))
+        events.append(event)
+    assert events == [COMMIT, KEEPALIVE, EMPTY, OTHER]
+    assert stream[at:] == b"N\0\0\0\4"
+    assert (changes(made.take()), made.position) == ([(INSERT, (b"1", None, None))], 700)
+
+
+def test_a_stream_in_pieces(form: ModuleType) -> None:
+    """Whatever stands there of the next message is left for later, at every cut."""
+    messages = [T, *transaction(pg.insert(1, [b"1", b"abc", None]))]
+    stream = framed(*messages)
+    for cut in range(len(stream) + 1):
+        made = decoder(form)
+        at, event = made.feed_stream(stream, 0, cut)
+        assert at <= cut
+        assert event == (COMMIT if cut == len(stream) else NOTHING)
+        at, event = made.feed_stream(stream, at, len(stream))
+        assert at == len(stream)
+        assert changes(made.take()) == [(INSERT, (b"1", b"abc", None))]
+
+
+def test_a_stream_whose_message_can_not_be(form: ModuleType) -> None:
+    with pytest.raises(form.PgOutputError, match="3 bytes"):
+        decoder(form).feed_stream(bytearray(b"d\0\0\0\3w"), 0, 6)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 The one place of the data plane where Python works per row, so it is written to be compiled: Cython's *pure-Python mode*, one source
 that runs compiled (values are copied straight into growing C buffers) and uncompiled (values are collected in lists and joined
-once per batch). Both give the same bytes. No I/O: the caller feeds one CopyData payload after the other and takes what has gathered.
+once per batch). Both give the same bytes. No I/O: the caller feeds CopyData payloads and takes what has gathered.
 
     feed(payload) -> event      NOTHING | COMMIT | EMPTY | FULL | KEEPALIVE | KEEPALIVE_URGENT
+    feed_stream(...)            the same for a whole stretch of the server's stream, up to the first event
     take() -> Taken             everything gathered since the last take, as buffers that Arrow can wrap without copying
 
 Every read is checked against the message's length, and every failure carries its byte offset. After a failure the decoder is dead.
@@ -31,9 +32,9 @@ if cython.compiled:
 COMPILED: bool = cython.compiled
 EPOCH_US = 946_684_800_000_000  # 2000-01-01, where PostgreSQL's clock starts, in microseconds since 1970
 
-NOTHING, COMMIT, EMPTY, FULL, KEEPALIVE, KEEPALIVE_URGENT = range(6)
+NOTHING, COMMIT, EMPTY, FULL, KEEPALIVE, KEEPALIVE_URGENT, OTHER = range(7)
 """What `feed` saw: nothing to act on; the end of a transaction with changes; of one without; the open transaction alone has reached
-the limits, so take a part of it; a keepalive; a keepalive that wants an answer at once."""
+the limits, so take a part of it; a keepalive; a keepalive that wants an answer at once. `feed_stream` also: no CopyData."""
 
 INSERT, UPDATE, DELETE, TRUNCATE, KEY_OLD, KEY_NEW = range(1, 7)
 """Kinds of rows, by the numbers of the change format."""
@@ -470,6 +471,35 @@ class Decoder:
             finally:
                 PyBuffer_Release(cython.address(buffer))
         return self._message(bytes(message), len(message))
+
+    def feed_stream(self, stream: bytearray, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> tuple[int, int]:
+        """Read the server's byte stream between `start` and `end`: CopyData messages with their heads.
+
+        Returns the place behind what was read, and the first event that asks for something: OTHER in front of a message that is not
+        CopyData, NOTHING where no whole message is left.
+        """
+        at: cython.Py_ssize_t = start
+        size: cython.Py_ssize_t
+        event: cython.int = 0
+        p: cython.p_const_uchar
+        if cython.compiled:
+            p = cython.cast(cython.p_const_uchar, PyByteArray_AS_STRING(stream))
+        else:
+            p = memoryview(stream)
+        while event == 0 and end - at >= 5:
+            if p[at] != 100:  # d
+                return at, OTHER
+            size = _u32(p, at + 1)
+            if size < 4:
+                raise PgOutputError(f"A message of {size} bytes in the stream", 0)
+            if size > end - at - 1:
+                break
+            if cython.compiled:
+                event = self._message(p + at + 5, size - 4)
+            else:
+                event = self._message(bytes(p[at + 5 : at + 1 + size]), size - 4)
+            at += 1 + size
+        return at, event
 
     @cython.cfunc
     def _message(self, p: cython.p_const_uchar, end: cython.Py_ssize_t) -> cython.int:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import psycopg
-from psycopg import pq
 
 from headwater.domain.errors import SourceError
 from headwater.domain.tables import Column, TableName, TableSchema
@@ -17,14 +14,16 @@ from headwater.ports.source import Captured
 from headwater.sources.postgres import catalogue, positions, publication, slot
 from headwater.sources.postgres.box import Box
 from headwater.sources.postgres.config import PostgresConfig
-from headwater.sources.postgres.connect import connect, connect_replication, translated
+from headwater.sources.postgres.connect import connect, connect_replication, message_of, translated, without_values
 from headwater.sources.postgres.frames import Framer
 from headwater.sources.postgres.reader import FRAME_BYTES_MAX, FRAME_ROWS_MAX, Reader, log_error
+from headwater.sources.postgres.stream import Stream
+from headwater.sources.postgres.stream import start as begin
 from headwater.wire.pgoutput import Decoder, Relation
 
 QUEUE_BYTES_MAX = 32 * 1024 * 1024
 """Decoded changes that may wait for the caller; beyond it reading stops."""
-RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
+OBJECT_IN_USE = "55006"
 ACTIVE_SLOT_PATIENCE_S = 8.0
 """How long to wait for a slot that another process still reads, which may be our own one that was killed a moment ago."""
 
@@ -32,14 +31,15 @@ ACTIVE_SLOT_PATIENCE_S = 8.0
 class PostgresLog:
     """See `Log`. `next` and `confirm` belong to one caller; the reader thread has the rest."""
 
-    def __init__(self, stream: psycopg.Connection[Any], announcer: Announcer, after: int, known_end: int) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], stream: Stream, announcer: Announcer, after: int, known_end: int) -> None:
         self.start = positions.text(after)
+        self._connection = connection
         self._stream = stream
         self._announcer = announcer
         self._box = Box(QUEUE_BYTES_MAX)
         self._closed = False
         decoder = Decoder(announcer.key_of, FRAME_ROWS_MAX, FRAME_BYTES_MAX, after)
-        self._reader = Reader(stream.pgconn, decoder, announcer.framer, self._box, after, known_end)
+        self._reader = Reader(stream, decoder, announcer.framer, self._box, after, known_end)
         self._reader.start()
 
     def next(self, timeout_s: float) -> Captured | None:
@@ -63,6 +63,7 @@ class PostgresLog:
         self._reader.stop()
         self._reader.join()
         self._stream.close()
+        self._connection.close()
         self._announcer.close()
         self._box.close()
 
@@ -131,13 +132,12 @@ def open_log(config: PostgresConfig, tables: Sequence[TableName], after: str | N
     wanted = None if after is None else positions.parse(after)
     with connect(config) as connection, translated(f"Preparing the log of {config.place}"):
         start, known_end = _prepare(connection, config, wanted, new_history)
-    stream = connect_replication(config)
+    connection = connect_replication(config)
     try:
-        _enlarge_buffer(stream.pgconn.socket)
-        _start(stream.pgconn, config, start)
-        return PostgresLog(stream, Announcer(config, tables), start, known_end)
+        stream = _start(connection, config, start)
+        return PostgresLog(connection, stream, Announcer(config, tables), start, known_end)
     except BaseException:
-        stream.close()
+        connection.close()
         raise
 
 
@@ -163,7 +163,7 @@ def _prepare(connection: catalogue.Connection, config: PostgresConfig, after: in
     return made.confirmed, flushed
 
 
-def _start(pgconn: pq.abc.PGconn, config: PostgresConfig, start: int) -> None:
+def _start(connection: psycopg.Connection[Any], config: PostgresConfig, start: int) -> Stream:
     """Begin to stream. Waits a little where the slot is still read by somebody."""
     command = (
         f'START_REPLICATION SLOT "{config.slot}" LOGICAL {positions.text(start)} '
@@ -171,22 +171,14 @@ def _start(pgconn: pq.abc.PGconn, config: PostgresConfig, start: int) -> None:
     )
     deadline = time.monotonic() + ACTIVE_SLOT_PATIENCE_S
     while True:
-        result = pgconn.exec_(command.encode())
-        if result.status == pq.ExecStatus.COPY_BOTH:
-            return
-        error = psycopg.errors.error_from_result(result)
-        if not isinstance(error, psycopg.errors.ObjectInUse):
-            raise log_error(error, positions.text(start))
-        if time.monotonic() > deadline:
-            raise SourceError(
-                f"The replication slot {config.slot} of {config.place} is being read by another process: {error.diag.message_primary}. "
-                "Another Headwater, or one that has just ended? Headwater tries again."
-            )
+        try:
+            return begin(connection, command)
+        except psycopg.Error as error:
+            if error.sqlstate != OBJECT_IN_USE:
+                raise log_error(error, positions.text(start)) from without_values(error)
+            if time.monotonic() > deadline:
+                raise SourceError(
+                    f"The replication slot {config.slot} of {config.place} is being read by another process: {message_of(error)}. "
+                    "Another Headwater, or one that has just ended? Headwater tries again."
+                ) from None
         time.sleep(0.1)
-
-
-def _enlarge_buffer(fd: int) -> None:
-    """Let the socket hold more than the kernel would give it at first."""
-    with socket.socket(fileno=os.dup(fd)) as ours:
-        if ours.family != socket.AF_UNIX:
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)

@@ -57,6 +57,7 @@ def conninfo(config: PostgresConfig, **more: str) -> str:
         sslmode=config.sslmode,
         connect_timeout=config.connect_timeout_s,
         client_encoding="UTF8",
+        gssencmode="disable",
         application_name="headwater",
         keepalives_idle=10,
         keepalives_interval=5,
@@ -121,7 +122,7 @@ def message_of(error: psycopg.Error) -> str:
     state = error.sqlstate or ""
     if state[:2] in VALUE_CLASSES:
         return f"the server reported {type(error).__name__} (SQLSTATE {state}); its text is not shown because it may hold values of rows"
-    return f"{error.diag.message_primary or type(error).__name__} (SQLSTATE {state})"
+    return f"{error.diag.message_primary or str(error) or type(error).__name__} (SQLSTATE {state})"
 
 
 def without_values(error: psycopg.Error) -> Exception | None:

@@ -16,7 +16,6 @@ import threading
 import time
 
 import psycopg
-from psycopg import pq
 
 from headwater.domain.changes import Frame
 from headwater.domain.errors import DecodeError, HeadwaterError, SourceError
@@ -24,16 +23,17 @@ from headwater.sources.postgres import positions
 from headwater.sources.postgres.box import Box
 from headwater.sources.postgres.connect import source_error
 from headwater.sources.postgres.frames import Framer
+from headwater.sources.postgres.stream import Stream, StreamEnded
 from headwater.wire import pgoutput
 
 STATUS_INTERVAL_S = 1.0
-PACE_S = 0.001
-FLOWING_MESSAGES = 32
-"""A round that brings this many messages counts as a flowing backlog: reading is paced then, ..."""
+PACE_S = 0.002
+FLOWING_BYTES = 8192
+"""A round that brings this much counts as a flowing backlog: reading is paced then, ..."""
 FLOWING_LINGER_S = 0.005
 """... and for so long after it."""
-ROUND_MESSAGES_MAX = 20_000
-"""After so many messages without a pause the timers are looked at."""
+ROUND_BYTES_MAX = 4 * 1024 * 1024
+"""After so much without a pause the timers are looked at."""
 FRAME_ROWS_MAX = 65_536
 FRAME_BYTES_MAX = 8 * 1024 * 1024
 """A group of transactions is closed at either limit; a transaction beyond it is given in parts."""
@@ -42,9 +42,6 @@ FLOWING_AGE_S = 0.02
 
 SLOT_GONE_STATES = ("42704", "55000", "58P01")
 """SQLSTATEs with which the server says that it can't send this log: no such slot or publication, invalidated, removed."""
-
-SKIPPING_WARNINGS = (b"55000",)
-"""SQLSTATEs of warnings that mean that changes do not come."""
 
 _STATUS = struct.Struct("!cQQQqB")
 
@@ -60,9 +57,9 @@ class Reader(threading.Thread):
     `position` is where the stream starts; `known_end` the end of the server's log at the start.
     """
 
-    def __init__(self, pgconn: pq.abc.PGconn, decoder: pgoutput.Decoder, framer: Framer, box: Box, position: int, known_end: int) -> None:
+    def __init__(self, stream: Stream, decoder: pgoutput.Decoder, framer: Framer, box: Box, position: int, known_end: int) -> None:
         super().__init__(name="headwater-log-reader", daemon=True)
-        self._pgconn = pgconn
+        self._stream = stream
         self._decoder = decoder
         self._framer = framer
         self._box = box
@@ -73,8 +70,6 @@ class Reader(threading.Thread):
         self._status_due = 0.0
         self._gathering_since = 0.0
         self._flowing_until = 0.0
-        self._ended = False
-        self._left_out = ""
 
     def confirm(self, position: int) -> None:
         """What the next status tells; it never goes back. Callable from any thread."""
@@ -88,9 +83,7 @@ class Reader(threading.Thread):
     def run(self) -> None:
         """The thread: rounds until told to stop."""
         try:
-            self._pgconn.nonblocking = 1
-            self._pgconn.notice_handler = self._notice
-            while not self._stopping and not self._ended:
+            while not self._stopping:
                 self._round()
             if self._stopping:
                 self._send_status()
@@ -98,6 +91,8 @@ class Reader(threading.Thread):
             self._fail(DecodeError(f"The source's log can't be read after {self._place()}: {error}. Nothing after it was captured."))
         except HeadwaterError as error:
             self._fail(error)
+        except StreamEnded:
+            self._fail(SourceError(f"The source ended the replication stream after {self._place()}."))
         except psycopg.Error as error:
             self._fail(log_error(error, self._place()))
         except Exception as error:  # noqa: BLE001  whatever it is, the caller must hear of it
@@ -115,53 +110,47 @@ class Reader(threading.Thread):
     def _round(self) -> None:
         """One round: status if it is due, then read and hand on, then sleep as long as fits the load."""
         self._status_if_due()
-        if self._left_out:
-            raise SourceError(f"The source leaves changes out of its log after {self._place()}: {self._left_out}.", kind="slot_lost")
+        if self._stream.left_out:
+            what = f"The source leaves changes out of its log after {self._place()}: {self._stream.left_out}."
+            raise SourceError(what, kind="slot_lost")
         if self._box.full:
             self._sleep(reading=False)
             return
-        messages = self._drain()
+        got = self._drain()
         now = time.monotonic()
-        if messages >= FLOWING_MESSAGES:
+        if got >= FLOWING_BYTES:
             self._flowing_until = now + FLOWING_LINGER_S
         flowing = now < self._flowing_until
         if self._may_flush(flowing):
             self._flush()
-        if self._ended or self._box.full:
+        if self._box.full:
             return
         if flowing:
             time.sleep(PACE_S)
-        elif not messages:
+        elif not got:
             self._sleep(reading=True)
 
     def _sleep(self, reading: bool) -> None:
         """Until there is something to do, at most until the next status."""
-        watched = [self._box.wake_fd, self._pgconn.socket] if reading else [self._box.wake_fd]
+        watched = [self._box.wake_fd, self._stream.fileno()] if reading else [self._box.wake_fd]
         ready, _, _ = select.select(watched, [], [], max(0.0, self._status_due - time.monotonic()))
         if self._box.wake_fd in ready:
             self._box.hush()
 
     def _drain(self) -> int:
-        """Decode what has come, until the socket has nothing more; returns the number of messages.
+        """Decode what has come, until the socket has nothing more; returns how many bytes that were.
 
-        Stops early where the box is full or the timers need a look. One reading of libpq takes only as much as its buffer holds.
+        Stops early where the box is full or the timers need a look. One `fill` takes only as much as a buffer holds.
         """
-        get, feed = self._pgconn.get_copy_data, self._decoder.feed
-        count, before = 0, -1
-        while before < count < ROUND_MESSAGES_MAX:
-            before = count
-            self._pgconn.consume_input()
-            size, message = get(1)
-            while size > 0:
-                count += 1
-                event = feed(message)
-                if event and self._act(event):
-                    return count
-                size, message = get(1)
-            if size < 0:
-                self._finish()
-                return count
-        return count
+        stream, decoder = self._stream, self._decoder
+        first, last = stream.bytes_read, -1
+        while last < stream.bytes_read < first + ROUND_BYTES_MAX:
+            last = stream.bytes_read
+            stream.fill()
+            while event := stream.feed(decoder):
+                if self._act(event):
+                    return stream.bytes_read - first
+        return stream.bytes_read - first
 
     def _act(self, event: int) -> bool:
         """Deal with what the decoder saw; True where reading has to pause for it."""
@@ -204,29 +193,13 @@ class Reader(threading.Thread):
         self._known_end = max(self._known_end, position)
         self._box.put(frames, size, positions.text(position), self._decoder.clock_us, self._known_end - position)
 
-    def _notice(self, result: pq.abc.PGresult) -> None:
-        """Since version 18 a publication that is gone is no error to the server any more: it warns, and leaves the changes out."""
-        if result.error_field(pq.DiagnosticField.SQLSTATE) in SKIPPING_WARNINGS:
-            self._left_out = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode("utf-8", "replace")
-
     def _status_if_due(self) -> None:
         if time.monotonic() >= self._status_due:
             self._send_status()
             self._status_due = time.monotonic() + STATUS_INTERVAL_S
 
     def _send_status(self) -> None:
-        self._pgconn.put_copy_data(standby_status(self._confirmed, time.time_ns() // 1000))
-        self._pgconn.flush()
-
-    def _finish(self) -> None:
-        """The server has ended the stream: tell why."""
-        self._ended = True
-        if self._stopping:
-            return
-        result = self._pgconn.get_result()
-        if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
-            raise psycopg.errors.error_from_result(result)
-        raise SourceError(f"The source ended the replication stream after {self._place()}.")
+        self._stream.send(standby_status(self._confirmed, time.time_ns() // 1000))
 
 
 def log_error(error: psycopg.Error, place: str) -> HeadwaterError:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import select
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import pairwise
 from typing import Any
 
@@ -23,8 +24,10 @@ from psycopg import pq, sql
 from headwater.domain.errors import SourceError
 from headwater.domain.tables import TableName
 from headwater.ports.source import Chunk
+from headwater.sources.postgres.channel import Channel, readable
 from headwater.sources.postgres.config import PostgresConfig
 from headwater.sources.postgres.connect import connect, translated
+from headwater.wire import copydata
 
 BLOCK_BYTES = 256 * 1024
 COUNT_BYTES_MAX = 1024 * 1024
@@ -102,7 +105,7 @@ class PostgresSnapshot:
         """See `Snapshot.read`. The session is taken at the first block and given back after the last."""
         with self._session() as session, translated(f"Reading {table} in {self._config.place}"):
             statement = _copy_statement(session, table, columns, key, chunk).as_string(session)
-            yield from _copy_out(session.pgconn, statement.encode())
+            yield from _copy_out(session, statement.encode())
 
     def close(self) -> None:
         """See `Snapshot.close`."""
@@ -229,8 +232,36 @@ def _comparison(key: Sequence[str], types: Sequence[str], operator: str, bound: 
     return sql.SQL("({}) {} ({})").format(sql.SQL(", ").join(map(sql.Identifier, key)), sql.SQL(operator), sql.SQL(", ").join(values))
 
 
-def _copy_out(pgconn: pq.abc.PGconn, statement: bytes) -> Iterator[bytes]:
+def _copy_out(session: Connection, statement: bytes) -> Iterator[bytes]:
     """Run a COPY TO STDOUT and give its rows in blocks."""
+    return _copy_out_of_socket(session, statement) if readable(session) else _copy_out_of_libpq(session.pgconn, statement)
+
+
+def _copy_out_of_socket(session: Connection, statement: bytes) -> Iterator[bytes]:
+    """Read the socket ourselves: a stretch of rows at a time."""
+    with closing(Channel(session, BLOCK_BYTES // 2)) as channel:
+        channel.send(copydata.query(statement))
+        blocks: list[bytes] = []
+        gathered = 0
+        while True:
+            block, channel.start = copydata.rows(channel.buffer, channel.start, channel.end)
+            if block:
+                blocks.append(block)
+                gathered += len(block)
+                if gathered >= BLOCK_BYTES:
+                    yield blocks[0] if len(blocks) == 1 else b"".join(blocks)
+                    blocks, gathered = [], 0
+            found = channel.other()
+            if found is not None and found[0] == "Z":
+                break
+            if found is None and not channel.fill():
+                channel.wait()
+        if blocks:
+            yield b"".join(blocks)
+
+
+def _copy_out_of_libpq(pgconn: pq.abc.PGconn, statement: bytes) -> Iterator[bytes]:
+    """Let libpq read, one row at a time."""
     pgconn.send_query(statement)
     pgconn.flush()
     _await_result(pgconn)
