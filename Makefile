@@ -14,7 +14,7 @@ PYTEST_ARGS ?=
 
 # Debian splits ensurepip off into a package of its own; where it is missing the system's pip fills the environment instead.
 PIP = $$([ -e $(RUN)/pip ] && echo "$(RUN)/python -m pip" || echo "$(PYTHON) -m pip --python $(RUN)/python") --disable-pip-version-check
-SOURCES := pyproject.toml setup.py $(wildcard src/headwater/wire/pgoutput.py)
+SOURCES := pyproject.toml setup.py $(wildcard src/headwater/wire/*.py)
 
 .PHONY: help setup demo test check bench lock format clean postgresql
 
@@ -75,7 +75,7 @@ $(VENV)/.dev: requirements-dev.txt $(SOURCES) | $(RUN)/python
 define INSTALL_SELF
 echo "==> $(VENV): headwater itself, from this directory"; \
 $(PIP) install --quiet --no-deps --no-build-isolation --editable .; \
-ls src/headwater/wire/pgoutput*.so >/dev/null 2>&1 && echo "    with the compiled decoder" \
+ls src/headwater/wire/*.so >/dev/null 2>&1 && echo "    with the compiled decoder" \
 	|| echo "    without a compiled decoder (no C compiler or Python headers here): works the same, reads slower"
 endef
 

@@ -35,10 +35,11 @@ def _free_name() -> str:
 
 def pytest_report_header() -> str:
     """Which decoder and which servers the run is about; a compiled decoder that is older than its source must not be tested."""
-    source = Path(headwater.__file__).parent / "wire" / "pgoutput.py"
-    compiled = list(source.parent.glob("pgoutput*.so"))
-    if compiled and compiled[0].stat().st_mtime < source.stat().st_mtime:
-        raise pytest.UsageError(f"{compiled[0].name} is older than pgoutput.py; run `make setup` (or delete it)")
+    compiled = list((Path(headwater.__file__).parent / "wire").glob("*.so"))
+    for module in compiled:
+        source = module.with_name(module.name.partition(".")[0] + ".py")
+        if source.exists() and module.stat().st_mtime < source.stat().st_mtime:
+            raise pytest.UsageError(f"{module.name} is older than {source.name}; run `make setup` (or delete it)")
     return f"headwater: {'compiled' if compiled else 'uncompiled'} decoder; servers: {', '.join(map(str, (i.bin for i in BOTH)))}"
 
 

@@ -73,6 +73,7 @@ def init(settings: Settings) -> FirstAccess:
                 raise missing_key(settings)
             store = SqlStore(settings.metadata_url, make_key(settings.data_dir / KEY_FILE))
             stack.callback(store.close)
+        store.check_key()
         return initialise(store)
 
 
@@ -93,6 +94,7 @@ def serve(settings: Settings) -> None:
         listener = stack.enter_context(listen(settings.host, settings.port))
         store = SqlStore(settings.metadata_url, key)
         stack.callback(store.close)
+        store.check_key()
         run(assemble(settings, store), listener, settings)
 
 

@@ -21,6 +21,15 @@ def test_a_directory_without_metadata_is_refused(tmp_path: Path) -> None:
     assert "headwater init" in told.stderr
 
 
+@pytest.mark.parametrize("command", [["serve", "--port", "0"], ["init"]], ids=["serve", "init"])
+def test_another_key_than_the_metadata_s_is_refused_at_once(tmp_path: Path, command: list[str]) -> None:
+    initialised(tmp_path)
+    told = headwater(*command, "--data-dir", str(tmp_path), environment={"HEADWATER_ENCRYPTION_KEY": "another key of more than 32 bytes"})
+    assert told.returncode == 1
+    assert "put back the secret key" in told.stderr
+    assert "another key" not in told.stderr
+
+
 def test_it_is_alive_and_ready_and_stops_cleanly(tmp_path: Path) -> None:
     with Service(tmp_path, initialised(tmp_path)) as service:
         assert httpx.get(f"{service.address}/healthz", trust_env=False).json() == {"status": "ok"}

@@ -65,6 +65,16 @@ class SqlAccess(SqlPart):
             connection.execute(insert(users).values(**row, project_id=scope.project_id, instance_id=scope.instance_id))
             connection.execute(insert(access_keys).values(access_key=key.access_key, user_id=key.user_id, secret_key=sealed))
 
+    def check_key(self) -> None:
+        """Return where the secret key at hand is the one that this metadata was encrypted with, or nothing is encrypted yet.
+
+        Raises:
+            StoreError: `store_key`, before anybody's request could fail for it.
+        """
+        row = self._one(select(access_keys).limit(1))
+        if row is not None:
+            self._box.open(row["secret_key"], _place(row["access_key"]))
+
     def app_names(self, scope: Scope) -> dict[str, str]:
         """See the port."""
         query = select(applications).join(instances, instances.c.id == applications.c.instance_id)
