@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import backlog, capture, first_copy, idle, latency, machine, memory
+from bench import backlog, capture, debezium, first_copy, idle, latency, machine, memory
 from bench.measure import Row, shown
 from bench.options import Options
 from bench.servers import Servers
@@ -23,6 +23,7 @@ from headwater.clusters import Installation, find_postgres
 ROWS: dict[str, Callable[[Servers, Options], list[Row]]] = {
     "capture": capture.run,
     "backlog": backlog.run,
+    "debezium": debezium.run,
     "first_copy": first_copy.run,
     "latency": latency.run,
     "memory": memory.run,
