@@ -22,6 +22,7 @@ from headwater.ports.journal import JournalReader, OpenJournal, Window
 from headwater.ports.runtime import Live
 from headwater.ports.store import Mapping, Reset, Scope, Store, Task
 from headwater.ports.target import Checkpoint, TableState, Target
+from headwater.services import bounded
 from headwater.services.data_sources import Connections
 from headwater.services.errors import ServiceError, invalid, refusal, unknown_task
 from headwater.services.locks import TaskLocks
@@ -31,6 +32,13 @@ HISTORY_LOST = frozenset({"slot_lost", "journal_damaged", "history_broken", "out
 
 EFFECT_ATTEMPTS = 2
 """How often the answer of the target is tried for before the caller is told to come back: once more, for an answer that got lost."""
+
+LOOK_TIMEOUT_S = 20.0
+"""How long a request waits for the target's word on where the task stands before the reset is refused."""
+
+EFFECT_TIMEOUT_S = 25.0
+"""How long a request waits for the target to move the task, which waits for a commit under way, before the caller is told to come back.
+Both limits together are shorter than what clients wait."""
 
 REACH_STEPS_MAX = 100
 """How many transactions with later stamps before an offset are stepped over when looking for the first moment that leads behind it."""
@@ -185,8 +193,8 @@ class Resets:
 
     def _look(self, task: Task) -> tuple[Checkpoint, dict[str, TableState]]:
         try:
-            return self._target(task).look(task.id)
-        except TargetError as error:
+            return bounded.within(LOOK_TIMEOUT_S, "looking where the task stands", lambda: self._target(task).look(task.id))
+        except (TargetError, bounded.GaveUp) as error:
             raise refusal("FDI.3016", f"The target can't be reached, so nothing was changed: {error}") from error
 
     def _plan_moment(self, task: Task, moment: int, checkpoint: Checkpoint, copied_from: int) -> _Plan:
@@ -236,11 +244,16 @@ class Resets:
         """
         move_to = Checkpoint(reset.epoch, offset=reset.to_offset) if reset.asked_ms is None or reset.to_offset is not None else None
         keyless = frozenset(m.incarnation for m in self._store.mappings(task.id) if not _keyed(m))
+        recopy = True if reset.asked_ms is None else keyless
+
+        def move() -> Checkpoint:
+            return self._target(task).raise_epoch(task.id, reset.epoch, move_to, recopy)
+
         for attempt in range(1, EFFECT_ATTEMPTS + 1):
             try:
-                self._target(task).raise_epoch(task.id, reset.epoch, move_to, True if reset.asked_ms is None else keyless)
-            except TargetError as error:
-                if attempt == EFFECT_ATTEMPTS:
+                bounded.within(EFFECT_TIMEOUT_S, "moving the task", move)
+            except (TargetError, bounded.GaveUp) as error:
+                if attempt == EFFECT_ATTEMPTS or isinstance(error, bounded.GaveUp):
                     why = f"The reset is accepted and takes effect as soon as the target can be reached: {error}"
                     raise refusal("FDI.3016", why, status=500) from error
             else:
