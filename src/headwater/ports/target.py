@@ -143,9 +143,7 @@ class Target(Protocol):
         `Checkpoint(0)` and no states for a task that was never here. For validating a reset, and for showing a stopped task.
         """
 
-    def raise_epoch(
-        self, task_id: str, epoch: int, move_to: Checkpoint | None = None, recopy: bool | frozenset[str] = False
-    ) -> Checkpoint:
+    def raise_epoch(self, task_id: str, epoch: int, move_to: Checkpoint | None = None, recopy: bool | frozenset[str] = False) -> Checkpoint:
         """Take the task over: from the answer on no run with a lower epoch can commit (P4). Returns the checkpoint as it stands then.
 
         With `move_to` the place becomes `old.moved_back(move_to, epoch)`, taken under the lock that fences. `recopy` forgets all table
