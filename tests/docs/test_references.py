@@ -36,7 +36,7 @@ def table(page: str, columns: int, head: str) -> list[list[str]]:
 
 
 def descriptions(model: type[BaseModel] = Settings, prefix: str = "") -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for name, field in model.model_fields.items():
         group = field.annotation
         if isinstance(group, type) and issubclass(group, BaseModel):
