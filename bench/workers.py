@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import tempfile
 import time
@@ -133,23 +132,23 @@ class Pipeline:
         """Until an apply has opened its journal and waits there."""
         until(lambda: self._holds(getattr(worker.report(), "state", "") == "following"), START_TIMEOUT_S, "an apply that waits")
 
-    def apply_began(self, since: float) -> float:
-        """When the apply's first session at the target began, in monotonic time; `since` is when it was started."""
-        query = (
-            "SELECT extract(epoch FROM clock_timestamp() - min(backend_start)) FROM pg_stat_activity WHERE application_name = 'headwater'"
-        )
+    def clock(self) -> str:
+        """The target's clock, for `apply_began`."""
+        return str(one(self.servers.on_target, "SELECT clock_timestamp()"))
+
+    def apply_began(self, since: str) -> float:
+        """When the first session at the target of an apply that was started after `since` (see `clock`) began, in monotonic time."""
+        query = """
+            SELECT extract(epoch FROM clock_timestamp() - min(backend_start)) FROM pg_stat_activity
+             WHERE application_name = 'headwater' AND backend_start > %s::timestamptz
+        """
         ages: list[float] = []
 
         def seen() -> bool:
-            age = one(self.servers.on_target, query)
+            age = one(self.servers.on_target, query, since)
             if age is not None:
                 ages.append(time.monotonic() - float(age))
             return bool(ages)
 
         until(lambda: self._holds(seen()), START_TIMEOUT_S, "a session of the apply")
-        return max(ages[0], since)
-
-
-def renamed(spec: WorkerSpec, **changes: Any) -> WorkerSpec:
-    """A spec with other values."""
-    return dataclasses.replace(spec, **changes)
+        return ages[0]
