@@ -74,13 +74,15 @@ def run_capture(order: CaptureOrder, control: Control) -> None:
     from headwater import adapters
     from headwater.engine.capture import CaptureJob, capture
     from headwater.engine.consent import Consent
+    from headwater.engine.followed import FileNote
 
     directory = Path(order.journal_dir)
     consent = Consent(directory, order.history)
     source = adapters.source(order.source.type, order.source.id, order.source.content, order.source.secrets)
     with closing(adapters.journal_writer(directory, consent.stands)) as writer, closing(adapters.journal_reader(directory)) as reader:
         renewal = consent.use if consent.stands else None
-        capture(CaptureJob(source, order.tables, writer, reader, order.retention, renewal), control, SystemClock())
+        job = CaptureJob(source, order.tables, writer, reader, order.retention, renewal, FileNote(directory))
+        capture(job, control, SystemClock())
 
 
 def run_apply(order: ApplyOrder, epoch: int, control: Control) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from headwater.domain.errors import OutOfWindow, SourceError
-from headwater.engine.capture import IDLE_CONFIRM_S, Keeper, open_log
+from headwater.engine.capture import IDLE_CONFIRM_S, LOOK_S, Keeper, open_log
 from headwater.engine.control import Control
+from headwater.engine.followed import FileNote, Followed, Known
+from headwater.ports.runtime import CaptureReport
 from headwater.testing import Crash
 from tests.databases import wait_until
-from tests.engine.workbench import ACCOUNTS, Workbench
+from tests.engine.workbench import ACCOUNTS, NOTES, Running, Workbench, mapping, schema
 
 A = ACCOUNTS.table
 
@@ -48,9 +52,10 @@ def test_a_crash_between_append_and_confirm_captures_nothing_twice() -> None:
 def test_an_idle_place_is_made_durable_before_it_is_confirmed_p1() -> None:
     bench = Workbench()
     job = bench.capture_job()
-    bench.source.publish(job.tables)
-    log = open_log(job, bench.clock)
-    keeper = Keeper(job, log, Control(), bench.clock)
+    followed = Followed(bench.source, job.tables, job.writer, job.note, bench.clock.now_us())
+    followed.publish()
+    log = open_log(job, followed.tables, bench.clock)
+    keeper = Keeper(job, log, followed, Control(), bench.clock)
     bench.source.publication = frozenset()
     add(bench, 1)  # not ours: the log moves on without a frame
     heard = log.next(0)
@@ -123,3 +128,45 @@ def test_a_crash_while_a_new_history_begins_is_made_up_for(seam: str, when: str)
         wait_until(lambda: bench.journal.end().position == "2")
         assert not running.error
     assert used == [True]
+
+
+def lost(running: Running) -> dict[str, int]:
+    report = running.control.report
+    assert isinstance(report, CaptureReport)
+    return dict(report.lost)
+
+
+def test_a_table_that_was_never_there_keeps_no_other_from_being_followed_p7() -> None:
+    bench = Workbench()
+    bench.mappings.append(mapping(schema("gone", "id")))
+    with bench.capturing():
+        add(bench, 1)
+        wait_until(lambda: bench.journal.end().next_offset == 1)
+
+
+@pytest.mark.parametrize("while_running", [True, False])
+def test_a_table_that_was_away_is_followed_again_and_its_older_copies_are_void_p7(while_running: bool) -> None:
+    bench = Workbench()
+    with bench.capturing() as running:
+        add(bench, 1)
+        wait_until(lambda: bench.journal.end().next_offset == 1)
+        if while_running:
+            bench.source.publication -= {NOTES.table}  # what DROP TABLE does
+            bench.clock.move(LOOK_S + 1)
+            wait_until(lambda: NOTES.table in bench.source.publication)
+            bench.clock.move(1)
+            wait_until(lambda: lost(running) == {"public.notes": 2})
+    bench.source.publication -= {NOTES.table} if not while_running else set()
+    for _ in range(2):  # a restart does not forget, and does not lose it twice
+        with bench.capturing() as running:
+            wait_until(lambda: running.control.report is not None and running.control.report.state == "capturing")
+            assert lost(running) == {"public.notes": 2}
+            assert bench.source.publication >= {NOTES.table, A}
+    assert bench.journal.end().next_offset == 2
+
+
+def test_the_note_survives(tmp_path: Path) -> None:
+    known = Known(frozenset({"a.b"}), (("c.d", 7),))
+    assert FileNote(tmp_path).read() == Known()
+    FileNote(tmp_path).write(known)
+    assert FileNote(tmp_path).read() == known

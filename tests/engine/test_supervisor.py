@@ -16,7 +16,7 @@ from headwater.engine.supervisor import STARTING_MAX, Supervisor
 from headwater.engine.tidy import Tidy
 from headwater.engine.wishes import Terms
 from headwater.ports.journal import Retention
-from headwater.ports.runtime import ApplyReport, CaptureReport, Exit, WorkerSpec
+from headwater.ports.runtime import ApplyReport, CaptureReport, Exit, TableReport, WorkerSpec
 from headwater.ports.store import DataSource, Leftover, Mapping, Reset, Scope, Task
 from headwater.testing import MemoryStore, MemoryTarget, MovedClock, ScriptedSource
 from tests.databases import wait_until
@@ -313,6 +313,20 @@ def test_a_capture_that_failed_for_good_is_tried_again_when_somebody_acts(rig: R
         rig.store.renew_history("source")
     rig.step()
     assert rig.count("capture") == 2
+
+
+def test_a_table_that_was_away_fails_the_tasks_with_older_copies_and_no_other(rig: Rig) -> None:
+    for task_id in ("u", "v"):
+        rig.add_task(task_id, "notes")
+        rig.store.wish(task_id, True)
+    rig.start()
+    for task_id, since in (("u", 4), ("v", 5)):
+        tables = (TableReport("m", "public.notes", "public.notes", "copied", since=since),)
+        rig.newest("apply", task_id).said = ApplyReport("following", offset=5, kept_offset=5, next_offset=5, tables=tables)
+    rig.capturing(next_offset=5, lost=(("public.notes", 5),))
+    rig.step()
+    rig.step()
+    assert [rig.state(task_id) for task_id in "tuv"] == ["following", "failed", "following"]
 
 
 def test_a_capture_that_is_being_tried_again_shows_in_its_tasks(rig: Rig) -> None:

@@ -12,6 +12,7 @@ from headwater.domain.tables import Column, TableName, TableSchema
 from headwater.engine.apply import ApplyJob, apply
 from headwater.engine.capture import CaptureJob, capture
 from headwater.engine.control import Clock, Control
+from headwater.engine.followed import MemoryNote
 from headwater.ports.journal import Retention
 from headwater.ports.runtime import ApplyReport, CaptureReport
 from headwater.ports.target import CopyState
@@ -69,12 +70,12 @@ class Workbench:
         self.target = MemoryTarget(self.schemas, self.faults)
         self.mappings = [mapping(s) for s in self.schemas]
         self.epoch = 0
+        self.note = MemoryNote()
 
     def capture_job(self, renewal: Callable[[], None] | None = None) -> CaptureJob:
         """A capture of all tables."""
-        return CaptureJob(
-            self.source, sorted(m.source for m in self.mappings), self.journal.writer(), self.journal.reader(), RETENTION, renewal
-        )
+        tables = sorted(m.source for m in self.mappings)
+        return CaptureJob(self.source, tables, self.journal.writer(), self.journal.reader(), RETENTION, renewal, self.note)
 
     def apply_job(self, task_id: str = "task", ahead: int = 1) -> ApplyJob:
         """A run of the task under the next epoch."""

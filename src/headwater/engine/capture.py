@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pyarrow.compute as pc
 
@@ -19,6 +19,7 @@ from headwater.domain.errors import SourceError
 from headwater.domain.lag import complete_us
 from headwater.domain.tables import TableName
 from headwater.engine.control import Clock, Control
+from headwater.engine.followed import Followed, MemoryNote, Note
 from headwater.ports.journal import JournalReader, JournalWriter, Retention
 from headwater.ports.runtime import CaptureReport
 from headwater.ports.source import Captured, Log, Source
@@ -38,6 +39,9 @@ REPORT_S = 0.5
 RETAIN_S = 30.0
 """How often old history is dropped."""
 
+LOOK_S = 15.0
+"""How often it is made sure that the source still lets us follow every table."""
+
 
 @dataclass(frozen=True)
 class CaptureJob:
@@ -49,6 +53,7 @@ class CaptureJob:
     reader: JournalReader
     retention: Retention
     renewal: Callable[[], None] | None = None
+    note: Note = field(default_factory=MemoryNote)
 
 
 def capture(job: CaptureJob, control: Control, clock: Clock) -> None:
@@ -58,9 +63,11 @@ def capture(job: CaptureJob, control: Control, clock: Clock) -> None:
         HeadwaterError: the source or the journal failed; the kind says what follows. The journal keeps what it has.
     """
     control.post(CaptureReport("starting"))
-    job.source.publish(job.tables)
-    with closing(open_log(job, clock)) as log:
-        keeper = Keeper(job, log, control, clock)
+    followed = Followed(job.source, job.tables, job.writer, job.note, clock.now_us())
+    followed.publish()
+    with closing(open_log(job, followed.tables, clock)) as log:
+        followed.mark()
+        keeper = Keeper(job, log, followed, control, clock)
         while not control.stopping:
             captured = log.next(TAKE_TIMEOUT_S)
             if captured is not None:
@@ -69,16 +76,16 @@ def capture(job: CaptureJob, control: Control, clock: Clock) -> None:
         keeper.settle()
 
 
-def open_log(job: CaptureJob, clock: Clock) -> Log:
+def open_log(job: CaptureJob, tables: Sequence[TableName], clock: Clock) -> Log:
     """The log that joins the journal's end; or, with consent where that is lost, a new one behind a break in the history."""
     after = job.writer.end().position
     try:
-        log = job.source.open_log(job.tables, after, new_history=False)
+        log = job.source.open_log(tables, after, new_history=False)
     except SourceError as error:
         if error.kind != "slot_lost" or job.renewal is None:
             raise
         job.writer.break_history(after or "", str(error), clock.now_us())
-        log = job.source.open_log(job.tables, None, new_history=True)
+        log = job.source.open_log(tables, None, new_history=True)
         job.writer.append((), log.start, clock.now_us())
     if job.renewal is not None:
         job.renewal()
@@ -88,8 +95,8 @@ def open_log(job: CaptureJob, clock: Clock) -> Log:
 class Keeper:
     """Puts what the log gives into the journal, and keeps the timers and the report beside it."""
 
-    def __init__(self, job: CaptureJob, log: Log, control: Control, clock: Clock) -> None:
-        self._job, self._log, self._control, self._clock = job, log, control, clock
+    def __init__(self, job: CaptureJob, log: Log, followed: Followed, control: Control, clock: Clock) -> None:
+        self._job, self._log, self._followed, self._control, self._clock = job, log, followed, control, clock
         end = job.writer.end()
         self._durable = end.position
         self._heard: Captured | None = None
@@ -97,7 +104,7 @@ class Keeper:
         self._report = CaptureReport("capturing")
         now = clock.monotonic()
         self._heartbeat_at = self._report_at = now
-        self._confirm_at, self._retain_at = now + IDLE_CONFIRM_S, now + RETAIN_S
+        self._confirm_at, self._retain_at, self._look_at = now + IDLE_CONFIRM_S, now + RETAIN_S, now + LOOK_S
         self._reported_rows, self._reported_at = 0, now
         self._say()
 
@@ -114,13 +121,16 @@ class Keeper:
             self._report = replace(self._report, clock_offset_us=captured.source_us - self._clock.now_us())
 
     def tick(self) -> None:
-        """Do what is due: make an idle place durable, drop old history, report."""
+        """Do what is due: make an idle place durable, drop old history, look after the tables, report."""
         now = self._clock.monotonic()
         if now >= self._confirm_at:
             self.settle()
         if now >= self._retain_at:
             self._job.writer.retain(self._job.retention, self._control.needed_offset, self._clock.now_us())
             self._retain_at = now + RETAIN_S
+        if now >= self._look_at:
+            self._followed.look()
+            self._look_at = now + LOOK_S
         if now >= self._report_at:
             self._say()
             self._report_at = now + REPORT_S
@@ -163,6 +173,7 @@ class Keeper:
             behind_bytes=self._heard.behind_bytes if self._heard else 0,
             journal_bytes=window.bytes,
             rows_per_s=round(rate, 1),
+            lost=tuple(sorted(self._followed.lost.items())),
         )
         self._control.post(self._report)
 

@@ -7,8 +7,9 @@ is lost a second time then needs a second consent (P7).
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from headwater.engine.followed import replace_durably
 
 
 class Consent:
@@ -27,12 +28,7 @@ class Consent:
         """Note durably that the consent is used up: a log has been opened under it."""
         if not self.stands and self._note.exists():
             return
-        draft = self._note.with_suffix(".new")
-        with draft.open("w") as file:
-            file.write(str(self._given))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._note)
+        replace_durably(self._note, str(self._given))
 
     def _used(self) -> int:
         return int(self._note.read_text()) if self._note.exists() else 0

@@ -40,7 +40,7 @@ def read_report(message: dict[str, Any]) -> CaptureReport | ApplyReport:
     """Read the object below `report`."""
     fields = dict(message)
     if fields.pop("of") == "capture":
-        return CaptureReport(**fields)
+        return CaptureReport(**{**fields, "lost": tuple((name, offset) for name, offset in fields["lost"])})
     return ApplyReport(**{**fields, "tables": tuple(TableReport(**t) for t in fields["tables"])})
 
 

@@ -18,8 +18,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 
-from headwater.domain.errors import OutOfWindow
+from headwater.domain.errors import OutOfWindow, SourceError
 from headwater.domain.mapping import TableMapping
 from headwater.engine.control import Clock, Control
 from headwater.engine.tally import Tally
@@ -33,8 +34,9 @@ CHUNK_ROWS = 200_000
 POLL_S = 0.1
 """How often capture's progress is looked at while waiting for it."""
 
-SETTLE_S = 1.0
-"""How long one wait for the source's open transactions lasts: a stop is seen within it."""
+SETTLE_S = (1.0, 2.0, 5.0, 15.0, 60.0)
+"""How long the first, second, ... wait for the source's open transactions lasts; the last one repeats. Each one waits for those that
+are open when it begins, so waits that grow get through between long transactions that overlap. A stop is seen between them."""
 
 PROGRESS_S = 0.5
 """How often progress is reported while copying."""
@@ -107,6 +109,10 @@ class Copier:
         tables = sorted({m.source for m in pending})
         if not self._job.source.published(tables):
             self._tally.say("waiting", "Waiting for the capture to follow the tables that are to be copied.")
+            missing = set(tables) - self._job.source.describe(tables).keys()
+            if missing:
+                names = ", ".join(str(table) for table in sorted(missing))
+                raise SourceError(f"The source has no table {names}. Create it, or remove its mapping.", kind="source_refused")
             while not self._job.source.published(tables):
                 self._pause()
 
@@ -141,7 +147,8 @@ class Copier:
 
     def _until_settled(self) -> None:
         """Transactions that began before the tables were published may have changes that no log has; the snapshot must see them."""
-        while not self._job.source.settle(SETTLE_S):
+        waits = chain(SETTLE_S, repeat(SETTLE_S[-1]))
+        while not self._job.source.settle(next(waits)):
             self._tally.say("waiting", "Waiting for transactions that are open at the source and began before its tables were followed.")
             self._check_stop()
 

@@ -23,12 +23,12 @@ from headwater.domain.lag import Progress, lag_ms, lag_transactions
 from headwater.domain.lifecycle import RUNNING, Fact, Recorded, running_state
 from headwater.engine.control import Clock
 from headwater.engine.log import Log
-from headwater.engine.orders import CaptureOrder
+from headwater.engine.orders import ApplyOrder, CaptureOrder
 from headwater.engine.post import Post
 from headwater.engine.records import Records
 from headwater.engine.tidy import Tidy
 from headwater.engine.wishes import Terms, Wishes, read_wishes, runs
-from headwater.ports.runtime import ApplyReport, CaptureReport, Runtime
+from headwater.ports.runtime import ApplyReport, CaptureReport, Exit, Runtime
 from headwater.ports.store import Store, Task
 
 INTERVAL_S = 2.0
@@ -39,6 +39,11 @@ BREATH_S = 0.05
 
 STARTING_MAX = 4
 """Applies that may be starting at the same time: hundreds of tasks of one target that comes back must not take the machine down."""
+
+LOST = (
+    "At the source {} was dropped, and perhaps made anew since; what happened in between is in no log. Where it is there again, reset the "
+    "task without a time to copy it; otherwise remove its mapping and start the task."
+)
 
 LATE_MS = 2_500
 """A task that is behind by more than this is not following, whatever its worker last said: it may be blocked."""
@@ -198,7 +203,7 @@ class Supervisor:
             task = wishes.tasks[task_id]
             if post.busy and post.epoch != task.epoch:
                 post.stop(now, at_once=True)  # a reset has fenced it: it can't commit any more
-            elif post.busy and (post.order != order or self._fails_with_capture(task, post)):
+            elif post.busy and (post.order != order or self._fails_with_capture(task, order, post)):
                 post.stop(now)
             elif task_id not in held and starting < STARTING_MAX and post.may_start(now) and self._capture_has_begun(order.source.id):
                 if post.order != order:
@@ -230,16 +235,29 @@ class Supervisor:
         report = post.worker.report() if post.worker is not None else None
         return isinstance(report, CaptureReport) and report.state == "capturing"
 
-    def _fails_with_capture(self, task: Task, post: Post) -> bool:
-        """A task fails with its capture once it has applied all that the journal holds; records that."""
-        if task.source_id not in self._doomed or task.id not in self._doomed[task.source_id]:
+    def _fails_with_capture(self, task: Task, order: ApplyOrder, post: Post) -> bool:
+        """A task fails with its capture, or with a table that was lost, once it has applied what the journal holds; records that."""
+        report = post.last_report if post.fresh else None
+        if not isinstance(report, ApplyReport) or not _drained(report):
             return False
-        report, failed = post.last_report, self._captures[task.source_id].failing
-        if failed is None or not post.fresh or not isinstance(report, ApplyReport) or not _drained(report):
+        failed = self._capture_failure(task, order, report)
+        if failed is None:
             return False
         self._store.record_state(task.id, "failed", failed.kind, failed.message)
-        self._doomed[task.source_id] -= {task.id}
+        if order.source.id in self._doomed:
+            self._doomed[order.source.id] -= {task.id}
         return True
+
+    def _capture_failure(self, task: Task, order: ApplyOrder, report: ApplyReport) -> Exit | None:
+        """Why nothing more will come for this task; None where it will."""
+        post = self._captures.get(order.source.id)
+        if post is None:
+            return None
+        if task.id in self._doomed.get(order.source.id, ()):
+            return post.failing
+        lost = dict(post.last_report.lost) if isinstance(post.last_report, CaptureReport) else {}
+        void = sorted({t.source_table for t in report.tables if t.state != "pending" and t.since < lost.get(t.source_table, 0)})
+        return Exit("source_refused", LOST.format(", ".join(void))) if void else None
 
     # -- what is told and recorded
 

@@ -58,7 +58,7 @@ class Tally:
         rows = before.rows_expected if expected is None else expected
         rows = state.rows_done if state.state is CopyState.COPIED else max(rows, state.rows_done)
         self._tables[state.mapping_id] = replace(
-            before, state=names[state.state], rows_done=state.rows_done, rows_expected=rows, rows_per_s=0.0
+            before, state=names[state.state], since=state.since, rows_done=state.rows_done, rows_expected=rows, rows_per_s=0.0
         )
         self._post(tables=tuple(self._tables.values()))
 

@@ -36,6 +36,7 @@ class CaptureReport:
     transactions: int = 0
     rows: int = 0
     rows_per_s: float = 0.0
+    lost: tuple[tuple[str, int], ...] = ()  # tables that were away at the source; copies that begin before the offset are void
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class TableReport:
     rows_done: int = 0
     rows_expected: int = 0
     rows_per_s: float = 0.0
+    since: int = 0  # the offset from which it is followed; what lies before came with its copy
 
 
 @dataclass(frozen=True)
