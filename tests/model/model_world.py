@@ -21,6 +21,7 @@ from headwater.engine import capture as capture_module
 from headwater.engine.apply import ApplyJob, apply
 from headwater.engine.capture import CaptureJob, capture
 from headwater.engine.control import Control
+from headwater.engine.followed import MemoryNote
 from headwater.ports.journal import Retention
 from headwater.ports.runtime import ApplyReport, CaptureReport
 from headwater.ports.store import DataSource, Mapping, Reset, Scope, Task
@@ -110,6 +111,7 @@ class World:
         self.clock = MovedClock()
         self.source = ScriptedSource(TABLES.values(), self.clock, self.faults, TOAST, part_rows=part_rows, group=3)
         self.journal = MemoryJournal(faults=self.faults)
+        self.note = MemoryNote()
         self.target = WatchedTarget(
             [TableSchema(target_name(t, s.table), s.columns) for t, sources in TASKS.items() for s in sources], self.faults
         )
@@ -164,7 +166,8 @@ class World:
         data_source = self.store.data_source("source")
         assert data_source is not None
         consent = self._use_consent if data_source.history > self.history_used else None
-        job = CaptureJob(self.source, tables, writer, self.journal.reader(), Retention(1 << 60, 1 << 60, 1 << 60), consent)
+        keep = Retention(1 << 60, 1 << 60, 1 << 60)
+        job = CaptureJob(self.source, tables, writer, self.journal.reader(), keep, renewal=consent, note=self.note)
         control = Steered(self._captured, lambda: None)
         try:
             capture(job, control, self.clock)
@@ -236,7 +239,8 @@ class World:
             self.capture()
         except HeadwaterError as error:
             for task in self.store.tasks():
-                self._failed(task.id, error)
+                if task.started_once:
+                    self._failed(task.id, error)
 
     def _failed(self, task_id: str, error: HeadwaterError) -> None:
         if policy(error.kind).action == "stop":
