@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from headwater import adapters
-from headwater.ports.target import Checkpoint
 from tests.databases import Database, wait_until
 from tests.integration.world import World
 
@@ -188,12 +186,8 @@ def test_a_lost_slot_fails_the_task_with_the_reason_once_it_has_applied_the_jour
         world.wish("t", True)  # without consent it fails again
         wait_until(lambda: len(world.store.runs("t", 10)) >= 2)
         world.await_state("t", "failed")
-        # what a reset without a time does
         world.store.renew_history("source")
-        epoch = world.store.next_epoch("t")
-        saved = world.store.data_source("target")
-        assert saved is not None
-        adapters.target_of(saved).raise_epoch("t", epoch, Checkpoint(epoch), recopy=True)
+        world.copy_again("t")
         world.wish("t", True)
         world.await_same("customers", "orders")
         world.await_state("t", "following")

@@ -22,6 +22,7 @@ from headwater.engine.wishes import Terms
 from headwater.ports.journal import Retention
 from headwater.ports.runtime import ApplyReport
 from headwater.ports.store import DataSource, Mapping, Scope, Task
+from headwater.ports.target import Checkpoint
 from headwater.store import SqlStore, migrate
 from tests.databases import Database, wait_until
 
@@ -93,6 +94,13 @@ class World:
         """Start or stop a task."""
         self.store.wish(task_id, running)
         self.supervisor.nudge()
+
+    def copy_again(self, task_id: str) -> None:
+        """What a reset without a time does to task and target."""
+        epoch = self.store.next_epoch(task_id)
+        saved = self.store.data_source("target")
+        assert saved is not None
+        adapters.target_of(saved).raise_epoch(task_id, epoch, Checkpoint(epoch), recopy=True)
 
     def state(self, task_id: str) -> str:
         """Its recorded state."""
