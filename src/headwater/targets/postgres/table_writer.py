@@ -21,7 +21,7 @@ from headwater.targets.postgres.session import Connection
 from headwater.targets.postgres.statements import Statements
 from headwater.targets.postgres.text_rows import array_literal, copy_rows
 
-SMALL_ROWS = 48
+SMALL_ROWS = 96
 """Up to so many rows of one kind are written one by one: staging them would cost as much, mostly in emptying the staging table."""
 
 
