@@ -82,6 +82,19 @@ def test_one_changed_value_is_a_difference(newest_cluster: PrivatePostgres, make
     assert not one.equal, "7.0 is not 7: numeric keeps its scale"
 
 
+def test_the_shop_may_open_again(newest_database: Database) -> None:
+    newest_database.run(*shop.SCHEMA.strip().split(";\n"), *shop.FILL.strip().split(";\n"))
+    for _ in range(2):
+        _one_day(shop.Life(newest_database.dsn, 1000.0))
+
+
+def _one_day(life: shop.Life) -> None:
+    life.start()
+    wait_until(lambda: life.transactions > 30 or life.failure, what="life in the shop")
+    life.stop()
+    assert life.failure is None
+
+
 def test_sparks_show_the_highest_as_full() -> None:
     assert sparks([0, 5, 10]) == "▁▄█"
 

@@ -75,7 +75,7 @@ class Life(threading.Thread):
         self._dsn, self.per_s = dsn, per_s
         self._random = random.Random(7)  # noqa: S311 - not for secrets; the same story each time
         self._over = threading.Event()
-        self._next_order = ORDERS + 1
+        self._next_order = 0
         self.transactions = 0
         self.rows: Counter[str] = Counter()
         self.failure: psycopg.Error | None = None
@@ -92,6 +92,7 @@ class Life(threading.Thread):
         ]
         try:
             with psycopg.connect(self._dsn) as connection:
+                self._next_order = _next_order(connection)
                 while not self._over.wait(self._random.expovariate(self.per_s)):
                     with connection.transaction(), connection.cursor() as cursor:
                         done = self._random.choice(acts)(cursor)
@@ -134,3 +135,10 @@ class Life(threading.Thread):
         items = cursor.rowcount
         cursor.execute("DELETE FROM orders WHERE id = %s", (chosen,))
         return Counter(deleted=items + cursor.rowcount)
+
+
+def _next_order(connection: psycopg.Connection[Any]) -> int:
+    """The id after all orders that there ever were in this shop, as far as it still shows."""
+    row = connection.execute("SELECT max(id) + 1 FROM orders").fetchone()
+    connection.rollback()
+    return int(row[0]) if row else 1

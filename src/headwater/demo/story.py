@@ -195,8 +195,9 @@ class Story:
         )
         life = shop.Life(self._source, GENTLE_PER_S)
         life.start()
-        while True:
-            signal.pause()
+        while life.is_alive():
+            life.join(1.0)
+        raise DemoFailed(f"the shop's life ended: {life.failure}")
 
     # -- looking
 
@@ -229,7 +230,7 @@ class Story:
                 offset = seen["progress"]["offset"]
                 done = min(max((began_at if offset is None else offset) - began_at, 0), stood_at - began_at)
                 nonsense = sum(_nonsense(target, table) for table in shop.TABLES)
-                bars.set("transactions", done, stood_at - began_at, f"{nonsense:,} rows of nonsense left")
+                bars.set("transactions", done, stood_at - began_at, f"{nonsense:,} rows of nonsense left, task is {seen['state']}")
                 if offset is not None and offset >= stood_at and seen["state"] == "following":
                     break
         replayed = stood_at - began_at
