@@ -149,7 +149,9 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def lose_the_slot(self) -> None:
+        """Time goes on a little, so that no commit lies in the very microsecond of the break."""
         self.world.source.lose_slot()
+        self.world.clock.move(0.005)
 
     @rule()
     def lose_snapshots(self) -> None:

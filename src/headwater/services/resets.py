@@ -169,7 +169,7 @@ class Resets:
         mappings = self._store.mappings(task.id)
         if not mappings:
             raise refusal("FDI.3150", "The task has no mappings: add some, then reset it.")
-        if lacks_schedule(task):
+        if task.task_type == "TIMING":  # as at a start: there are no schedules yet
             raise refusal("FDI.3083", "Give the task a schedule, then reset it.")
         if not task.started_once:
             if moment is not None:
@@ -287,11 +287,6 @@ class Resets:
         asked = date_from if isinstance(date_from, int) and not isinstance(date_from, bool) and 0 <= date_from <= _INT64_MAX else None
         now = self._now_ms()
         return Reset(uuid.uuid4().hex, task.id, by, now, asked, None, None, None, task.epoch, outcome, message, now)
-
-
-def lacks_schedule(task: Task) -> bool:
-    """True for a TIMING task that has no schedule yet."""
-    return task.task_type.upper() == "TIMING" and not task.ext_info.get("schedule")
 
 
 def task_reach(reader: JournalReader, window: Window, copied_from: int) -> Reach:
