@@ -106,7 +106,7 @@ def _latest_known(stretch: Stretch, unknown: pa.Array, gone: pa.Array) -> pa.Arr
     marks = pc.indices_nonzero(pc.or_(pc.invert(unknown), gone))
     at = pc.inverse_permutation(codes.take(marks), max_index=count - 1, output_type=pa.int32())
     row = pc.cast(marks, pa.int32()).take(at)
-    return pc.if_else(pc.fill_null(gone.take(row), True), pa.scalar(None, pa.int32()), row)
+    return pc.if_else(pc.fill_null(gone.take(row), pa.scalar(True)), pa.scalar(None, pa.int32()), row)
 
 
 def _any_of(op: pa.Array, wanted: tuple[Op, ...]) -> pa.Array:
@@ -142,7 +142,7 @@ def _partials(stretch: Stretch, last: _Last, mask: pa.Array, *, update_only: boo
     """Rows that lack values (`update_only`: all rows), one batch per set of known columns; without any value to write: none."""
     pattern = pa.repeat(pa.scalar(0, pa.int64()), len(mask))
     for bit, known in enumerate(last.known.values()):
-        pattern = pc.add(pattern, pc.multiply(pc.cast(pc.is_null(known), pa.int64()), 1 << bit))
+        pattern = pc.add(pattern, pc.multiply(pc.cast(pc.is_null(known), pa.int64()), pa.scalar(1 << bit)))
     lacking = pc.unique(pattern.filter(mask)).to_pylist()
     batches = []
     for one in sorted(lacking):
@@ -151,7 +151,7 @@ def _partials(stretch: Stretch, last: _Last, mask: pa.Array, *, update_only: boo
         missing = {i for bit, i in enumerate(last.known) if one >> bit & 1}
         columns = [i for i in range(len(stretch.columns)) if i not in missing]
         if len(columns) > len(stretch.key_columns):
-            batches.append(_take(stretch, last, pc.and_(mask, pc.equal(pattern, one)), columns))
+            batches.append(_take(stretch, last, pc.and_(mask, pc.equal(pattern, pa.scalar(one))), columns))
     return tuple(batches)
 
 

@@ -87,7 +87,7 @@ class Stretch:
         encoded = self._encode(first)
         for column in others:
             right = self._encode(column)
-            wide = pc.multiply(pc.cast(encoded.indices, pa.int64()), max(len(right.dictionary), 1))
+            wide = pc.multiply(pc.cast(encoded.indices, pa.int64()), pa.scalar(max(len(right.dictionary), 1)))
             encoded = pc.add(wide, pc.cast(right.indices, pa.int64())).dictionary_encode()
         return encoded.indices, len(encoded.dictionary)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.domain.changes import ChangeBatch
@@ -180,7 +181,7 @@ def _since(change: ChangeBatch, first_offset: int, followed: Followed) -> Iterat
         return
     skipped = followed.since - first_offset
     if skipped > 0:
-        before = pc.sum(pc.less(change.data.column(1), skipped)).as_py() or 0
+        before = pc.sum(pc.less(change.data.column(1), pa.scalar(skipped))).as_py() or 0
         change = ChangeBatch(change.schema, change.data.slice(before))
     if change.data.num_rows:
         yield change
