@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from headwater.domain.errors import OutOfWindow
 from headwater.domain.mapping import TableMapping
 from headwater.engine.ahead import Ahead
-from headwater.engine.collect import Batch, Collector, Idle, Prepared, follow, prepared, source_tables
+from headwater.engine.collect import Batch, Collector, Idle, Prepared, follow, prepared
 from headwater.engine.control import Clock, Control
 from headwater.engine.snapshot import CopyJob, copy
 from headwater.engine.tally import Tally
@@ -108,7 +108,7 @@ class Follower:
         assert self._place.offset is not None
         states = self._run.table_states()
         followed = follow(self._job.mappings, lambda mapping_id: states[mapping_id].since)
-        collector = Collector(reader, source_tables(followed), self._place.offset, self._place.exact_from)
+        collector = Collector(reader, followed, self._place.offset, self._place.exact_from)
         return prepared(collector, followed, lambda: control.stopping, IDLE_WAIT_S)
 
     def _take(self, batches: Ahead[Prepared | Idle] | Iterator[Prepared | Idle]) -> None:

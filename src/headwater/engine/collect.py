@@ -7,7 +7,7 @@ several batches, of which only the last one is `whole`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from headwater.domain.errors import JournalError
 from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable, merge
 from headwater.domain.tables import TableName
+from headwater.engine.compact import EVERYTHING, compact
 from headwater.ports.journal import JournalReader, Placed
 
 
@@ -32,10 +33,14 @@ class Limits:
 EXACT = Limits(150_000, 32 << 20)
 """Batches that bring each change once: large enough for bulk statements, small enough to be two in memory."""
 
-EVERYTHING = frozenset({"INSERT", "UPDATE", "DELETE"})
+REPLAY = Limits(400_000, 64 << 20)
+"""What a batch of a replay holds at the same time; then it is compacted, and takes more where that has made room."""
 
-REPLAY = Limits(1_000_000, 64 << 20)
-"""Batches of a replay: the larger, the more versions of a row are merged into one."""
+REPLAY_ROWS = 5_000_000
+"""How many changes a batch of a replay takes in all: each one puts off the commit, and with it the place to go on from after a crash."""
+
+ROOM = 0.5
+"""A batch that compaction has made this much shorter goes on."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Followed:
 class Batch:
     """A stretch of history, `first_offset` to `next_offset`. `whole` where it ends between transactions.
 
+    `rows` are the changes that it has taken, `held_rows` and `held_bytes` what of them is in memory.
     Stamps and position are those of its transactions: `first_us` of the first, `last_us` and `position` of the last one."""
 
     first_offset: int
@@ -59,7 +65,8 @@ class Batch:
     exact: bool
     whole: bool = True
     rows: int = 0
-    bytes: int = 0
+    held_rows: int = 0
+    held_bytes: int = 0
     transactions: int = 0
     first_us: int = 0
     last_us: int = 0
@@ -78,11 +85,26 @@ class Batch:
         for batch in placed.frame.batches:
             self.changes.append((placed.first_offset, batch))
             self.rows += batch.data.num_rows
-            self.bytes += batch.data.nbytes
+            self.held_rows += batch.data.num_rows
+            self.held_bytes += batch.data.nbytes
 
     def full(self, limits: Limits) -> bool:
         """True where it has reached a limit."""
-        return self.rows >= limits.rows or self.bytes >= limits.bytes
+        return self.held_rows >= limits.rows or self.held_bytes >= limits.bytes
+
+    def make_room(self, columns: Mapping[TableName, frozenset[str]]) -> bool:
+        """Compact the changes; True where that made enough room to go on. Only for a batch that is not exact."""
+        by_table: dict[TableName, list[ChangeBatch]] = {}
+        for _, change in self.changes:
+            by_table.setdefault(change.schema.table, []).append(change)
+        short = {table: compact(changes, columns[table]) for table, changes in by_table.items()}
+        kept = [batch for batches in short.values() if batches is not None for batch in batches]
+        if None in short.values() or sum(batch.data.num_rows for batch in kept) > self.held_rows * ROOM:
+            return False
+        self.changes = [(self.first_offset, batch) for batch in kept]
+        self.held_rows = sum(batch.data.num_rows for batch in kept)
+        self.held_bytes = sum(batch.data.nbytes for batch in kept)
+        return True
 
 
 @dataclass(frozen=True)
@@ -102,8 +124,9 @@ class Collector:
     """Reads batches from `offset` on. Batches that begin before `exact_from` are not exact and none of them reaches beyond the
     frame in which that offset lies."""
 
-    def __init__(self, reader: JournalReader, tables: frozenset[str], offset: int, exact_from: int) -> None:
-        self._reader, self._tables, self._exact_from = reader, tables, exact_from
+    def __init__(self, reader: JournalReader, followed: Sequence[Followed], offset: int, exact_from: int) -> None:
+        self._reader, self._followed, self._exact_from = reader, followed, exact_from
+        self._tables = frozenset(str(f.mapping.source) for f in followed)
         self._offset = offset
         self._frames: Iterator[Placed] = iter(())
         self._held: Placed | None = None
@@ -121,9 +144,18 @@ class Collector:
                 break
             batch.add(placed)
             self._offset, self._inside = placed.next_offset, not placed.frame.last
-            if batch.full(EXACT if batch.exact else REPLAY):
+            if batch.full(EXACT) if batch.exact else batch.full(REPLAY) and not self._room_in(batch):
                 break
         return batch
+
+    def _room_in(self, batch: Batch) -> bool:
+        """True where a full batch of a replay can take more. Mappings that are followed from within it need its changes one by one."""
+        if batch.rows >= REPLAY_ROWS or any(f.since > batch.first_offset or not f.mapping.operations >= EVERYTHING for f in self._followed):
+            return False
+        columns: dict[TableName, frozenset[str]] = {}
+        for f in self._followed:
+            columns[f.mapping.source] = columns.get(f.mapping.source, frozenset()) | {pair.source for pair in f.mapping.columns}
+        return batch.make_room(columns)
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until the journal has more; True where it has."""
@@ -140,11 +172,6 @@ class Collector:
             self._frames = self._reader.read(self._offset, self._tables)
             placed = next(self._frames, None)
         return placed
-
-
-def source_tables(followed: Sequence[Followed]) -> frozenset[str]:
-    """Names of the source tables, as the journal wants them."""
-    return frozenset(str(f.mapping.source) for f in followed)
 
 
 def prepare(batch: Batch, followed: Sequence[Followed]) -> Prepared:

@@ -311,7 +311,7 @@ class ScriptedLog:
 
 def _parts(large: Transaction, part_rows: int, now_us: int) -> Iterator[Frame]:
     starts = range(0, len(large.changes), part_rows)
-    cuts = [_cut_at(large.changes, at) for at in starts] + [len(large.changes)]
+    cuts = list(dict.fromkeys([*(_cut_at(large.changes, at) for at in starts), len(large.changes)]))  # a moved cut may be the end
     for number, (first, end) in enumerate(pairwise(cuts)):
         yield frame([Transaction(large.position, large.commit_us, large.changes[first:end])], now_us, number, end == len(large.changes))
 
