@@ -17,7 +17,7 @@ from headwater.domain.changes import Frame
 from headwater.domain.errors import HeadwaterError
 from headwater.ports.source import Captured
 
-TAKE_BYTES_MAX = 32 * 1024 * 1024
+TAKE_BYTES_MAX = 16 * 1024 * 1024
 """At most about this much comes out of the box in one piece."""
 
 

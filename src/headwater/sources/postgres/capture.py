@@ -21,7 +21,7 @@ from headwater.sources.postgres.stream import Stream
 from headwater.sources.postgres.stream import start as begin
 from headwater.wire.pgoutput import Decoder, Relation
 
-QUEUE_BYTES_MAX = 32 * 1024 * 1024
+QUEUE_BYTES_MAX = 16 * 1024 * 1024
 """Decoded changes that may wait for the caller; beyond it reading stops."""
 OBJECT_IN_USE = "55006"
 ACTIVE_SLOT_PATIENCE_S = 8.0

@@ -37,7 +37,7 @@ ROUND_BYTES_MAX = 4 * 1024 * 1024
 FRAME_ROWS_MAX = 65_536
 FRAME_BYTES_MAX = 8 * 1024 * 1024
 """A group of transactions is closed at either limit; a transaction beyond it is given in parts."""
-FLOWING_AGE_S = 0.02
+FLOWING_AGE_S = 0.05
 """How long changes wait for company while a backlog flows and the caller has nothing to do."""
 
 SLOT_GONE_STATES = ("42704", "55000", "58P01")
