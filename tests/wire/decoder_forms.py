@@ -37,7 +37,8 @@ def plain(name: str = "pgoutput") -> ModuleType:
 def compiled(name: str = "pgoutput") -> ModuleType | None:
     """The compiled form of the same source; None where there is no compiler."""
     installed = importlib.import_module(f"headwater.wire.{name}")
-    if not str(installed.__file__).endswith(".py"):
+    library = Path(str(installed.__file__))
+    if library.suffix != ".py" and library.stat().st_mtime > (HOME / f"{name}.py").stat().st_mtime:  # not one of an older source
         return installed
     built = _build(name)
     return None if built is None else _load(f"{name}_compiled", built)
