@@ -258,9 +258,11 @@ class World:
     def _settle_task(self, task_id: str) -> None:
         task = self.store.task(task_id)
         lost = task is not None and task.error_kind in HISTORY_LOST
-        if lost or self.run(task_id) in HISTORY_LOST:
+        kind = "" if lost else self.run(task_id)
+        if lost or kind in HISTORY_LOST:
             self.reset(task_id, None)
-            assert self.run(task_id) == ""
+            kind = self.run(task_id)
+        assert not kind, f"task {task_id} fails without reason: {kind}"
 
     def check_equal(self, task_id: str) -> None:
         """The target has what the source has."""
