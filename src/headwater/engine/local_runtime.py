@@ -136,15 +136,13 @@ class LocalRuntime:
 
     def start(self, spec: WorkerSpec) -> LocalWorker:
         """See `Runtime.start`."""
+        return self._adopt(spec, [sys.executable, "-m", "headwater.worker", str(os.getpid())])
+
+    def _adopt(self, spec: WorkerSpec, command: list[str]) -> LocalWorker:
+        """Start `command` as the worker of an order."""
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         try:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "headwater.worker", str(os.getpid())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=self._environment,
-                start_new_session=True,
-            )
+            process = subprocess.Popen(command, env=self._environment, start_new_session=True, **pipes)
         except OSError as error:
             return LocalWorker(spec, None, Exit("crashed", f"The {spec.kind} process could not be started: {error.strerror}."))
         worker = LocalWorker(spec, process)
