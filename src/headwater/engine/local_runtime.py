@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -34,6 +35,9 @@ SILENT_S = 60.0
 
 LOOK_S = 5.0
 """How often silence is looked for."""
+
+PIPE_BYTES_USUAL = 1 << 16
+"""What a pipe holds by itself."""
 
 PIPE_BYTES = 1 << 20
 """Room for an order with thousands of mappings, so that starting a worker does not wait for its imports."""
@@ -140,19 +144,20 @@ class LocalRuntime:
 
     def _adopt(self, spec: WorkerSpec, command: list[str]) -> LocalWorker:
         """Start `command` as the worker of an order."""
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         try:
-            process = subprocess.Popen(command, env=self._environment, start_new_session=True, **pipes)
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=self._environment,
+                start_new_session=True,
+            )
         except OSError as error:
             return LocalWorker(spec, None, Exit("crashed", f"The {spec.kind} process could not be started: {error.strerror}."))
         worker = LocalWorker(spec, process)
         assert process.stdin is not None
-        fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        try:
-            process.stdin.write(order_line(spec))
-            process.stdin.flush()
-        except BrokenPipeError:
-            log.warning("worker_ended_at_once", worker=spec.kind, id=spec.id)
+        _write_order(process.stdin, spec)
         self._watch(worker)
         return worker
 
@@ -230,6 +235,19 @@ class LocalRuntime:
             if now - worker.heard_at > SILENT_S:
                 log.error("worker_silent", worker=worker.spec.kind, id=worker.spec.id, silent_s=round(now - worker.heard_at))
                 worker.kill()
+
+
+def _write_order(pipe: IO[bytes], spec: WorkerSpec) -> None:
+    """Hand an order over. A large one gets room in the pipe, if the kernel grants it: otherwise writing waits for the worker's imports."""
+    line = order_line(spec)
+    if len(line) > PIPE_BYTES_USUAL:
+        with suppress(PermissionError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    try:
+        pipe.write(line)
+        pipe.flush()
+    except BrokenPipeError:
+        log.warning("worker_ended_at_once", worker=spec.kind, id=spec.id)
 
 
 def _take_lines(pipe: _Pipe) -> tuple[bool, bool]:
