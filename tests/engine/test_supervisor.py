@@ -440,12 +440,23 @@ def test_lag_is_right_while_idle_and_while_blocked(rig: Rig) -> None:
     rig.step()
     assert rig.state() == "catching_up"
     # capture falls silent
-    worker.said = ApplyReport("following", offset=7, kept_offset=7, next_offset=7)
+    worker.said = ApplyReport("following", offset=7, kept_offset=7, next_offset=7, at_us=rig.clock.now_us())
     rig.step()
     rig.clock.move(60)
     silent = rig.supervisor.apply("t")
     assert silent is not None
     assert silent.lag_ms == 60_000
+
+
+def test_under_load_lag_is_what_the_apply_saw_and_not_the_age_of_its_report(rig: Rig) -> None:
+    worker = rig.start()
+    seen_us = rig.clock.now_us()
+    worker.said = ApplyReport("following", offset=7, next_offset=9, pending_us=seen_us - 20_000, at_us=seen_us)
+    rig.clock.move(1)
+    rig.capturing(next_offset=500)
+    report = rig.supervisor.apply("t")
+    assert report is not None
+    assert (report.lag_ms, report.state) == (20, "following")
 
 
 def test_ids_in_payloads_are_no_secret_but_payloads_are_not_shown(rig: Rig) -> None:

@@ -35,7 +35,6 @@ class Post:
         self.epoch = 0
         self.failing: Exit | None = None
         self.last_report: CaptureReport | ApplyReport | None = None
-        self.reported_at = 0.0
         self.fresh = False  # the last report is by the worker that holds the post
         self._runtime = runtime
         self._failures = 0
@@ -56,6 +55,12 @@ class Post:
     def silent(self) -> bool:
         """True while the worker has not reported yet."""
         return self.worker is not None and self.worker.report() is None
+
+    @property
+    def newest(self) -> CaptureReport | ApplyReport | None:
+        """What was said last here, whether it was taken in already or not."""
+        report = self.worker.report() if self.worker is not None else None
+        return report or self.last_report
 
     def may_start(self, now: float) -> bool:
         """True where the post is free and no pause after a failure is left."""
@@ -84,7 +89,7 @@ class Post:
         exit_ = self.worker.exited()  # before the report: nothing is reported after the end
         report = self.worker.report()
         if report is not None and report is not self.last_report:
-            self.last_report, self.reported_at, self.fresh = report, now, True
+            self.last_report, self.fresh = report, True
             if report.state != "starting":
                 self.failing = None
         if exit_ is None:

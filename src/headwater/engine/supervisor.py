@@ -15,13 +15,12 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
 
 from headwater.domain.errors import HeadwaterError
 from headwater.domain.failures import policy
-from headwater.domain.lag import Progress, lag_ms, lag_transactions
 from headwater.domain.lifecycle import RUNNING, Fact, Recorded, running_state
 from headwater.engine.control import Clock
+from headwater.engine.live import with_lag
 from headwater.engine.log import Log
 from headwater.engine.orders import ApplyOrder, CaptureOrder
 from headwater.engine.post import Post
@@ -44,12 +43,6 @@ LOST = (
     "At the source {} was dropped, and perhaps made anew since; what happened in between is in no log. Where it is there again, reset the "
     "task without a time to copy it; otherwise remove its mapping and start the task."
 )
-
-LATE_MS = 2_500
-"""A task that is behind by more than this is not following, whatever its worker last said: it may be blocked."""
-
-AS_OF_S = 2.0
-"""A report younger than this is taken as it was when it came; an older one is held against the present."""
 
 log = Log("headwater.supervisor")
 
@@ -79,6 +72,7 @@ class Supervisor:
         self._caught_up_us: dict[str, int] = {}
         self._wake = threading.Event()
         self._closing = False
+        self._drain_s = 0.0
         self._thread: threading.Thread | None = None
 
     # -- the loop
@@ -107,8 +101,6 @@ class Supervisor:
             self._thread.join()
         else:
             self._drain(drain_s)
-
-    _drain_s = 0.0
 
     def _loop(self) -> None:
         while not self._closing:
@@ -329,36 +321,19 @@ class Supervisor:
     def capture(self, data_source_id: str) -> CaptureReport | None:
         """See `Live.capture`."""
         post = self._captures.get(data_source_id)
-        report = post.last_report if post is not None and post.busy else None
+        report = post.newest if post is not None and post.busy else None
         return report if isinstance(report, CaptureReport) else None
 
     def apply(self, task_id: str) -> ApplyReport | None:
         """See `Live.apply`; with the lag as it is now."""
         post = self._applies.get(task_id)
-        if post is None or not post.busy or not post.fresh or not isinstance(post.last_report, ApplyReport) or post.order is None:
+        report = post.newest if post is not None and post.busy and not post.silent else None
+        if post is None or post.order is None or not isinstance(report, ApplyReport):
             return None
-        return with_lag(post, self._captures.get(post.order.source.id), self._caught_up_us.get(task_id), self._clock)
-
-
-def with_lag(post: Post, capture: Post | None, caught_up_us: int | None, clock: Clock) -> ApplyReport:
-    """An apply's newest report with its lag, as far as both reports together tell it; far behind, it is catching up."""
-    report = post.last_report
-    assert isinstance(report, ApplyReport)
-    seen = capture.last_report if capture is not None and isinstance(capture.last_report, CaptureReport) else CaptureReport("starting")
-    age_s = clock.monotonic() - post.reported_at
-    fresh = age_s <= AS_OF_S
-    known = Progress(
-        report.next_offset if fresh else max(report.next_offset, seen.next_offset),
-        report.offset,
-        seen.source_us,
-        report.pending_us,
-        caught_up_us,
-    )
-    now_us = clock.now_us()
-    as_of_us = now_us - int(age_s * 1e6) if fresh and lag_transactions(known) else now_us
-    lag = lag_ms(known, as_of_us, seen.clock_offset_us)
-    late = report.state == "following" and lag is not None and lag > LATE_MS
-    return replace(report, state="catching_up" if late else report.state, lag_ms=lag, lag_transactions=lag_transactions(known))
+        capture = self._captures.get(post.order.source.id)
+        seen = capture.newest if capture is not None else None
+        caught_up_us = self._caught_up_us.get(task_id)
+        return with_lag(report, seen if isinstance(seen, CaptureReport) else None, caught_up_us, self._clock.now_us())
 
 
 def _drained(report: ApplyReport) -> bool:

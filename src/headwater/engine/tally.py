@@ -111,5 +111,5 @@ class Tally:
         self._post(state=state, message="", pending_us=pending_us, next_offset=next_offset, rows_per_s=rate)
 
     def _post(self, **changes: object) -> None:
-        self._report = replace(self._report, **changes)  # type: ignore[arg-type]
+        self._report = replace(self._report, **changes, at_us=self._clock.now_us())  # type: ignore[arg-type]
         self._control.post(self._report)

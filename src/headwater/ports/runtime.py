@@ -80,6 +80,7 @@ class ApplyReport:
     rows_per_s: float = 0.0
     transactions: int = 0
     tables: tuple[TableReport, ...] = ()
+    at_us: int = field(default=0, compare=False)  # our clock when it was made; saying the same again is no news
 
 
 @dataclass(frozen=True)
