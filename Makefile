@@ -11,6 +11,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 ARGS ?=
 PYTEST_ARGS ?=
+# Most tests wait for servers and processes, so more of them run at a time than there are cores.
+JOBS ?= 4
 
 # Debian splits ensurepip off into a package of its own; where it is missing the system's pip fills the environment instead.
 PIP = $$([ -e $(RUN)/pip ] && echo "$(RUN)/python -m pip" || echo "$(PYTHON) -m pip --python $(RUN)/python") --disable-pip-version-check
@@ -26,9 +28,9 @@ setup: $(VENV)/.dev ## Make .venv with everything that development needs, from t
 demo: $(VENV)/.demo ## Watch the main job between two private PostgreSQL servers (ARGS=--once ends by itself)
 	@$(RUN)/headwater demo $(ARGS)
 
-test: setup postgresql check ## Check, then run all tests on real, private servers (PYTEST_ARGS=...)
+test: setup postgresql check ## Check, then run all tests on real, private servers (JOBS=..., PYTEST_ARGS=...)
 	@echo "==> pytest"
-	@$(RUN)/python -m pytest $(PYTEST_ARGS)
+	@$(RUN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 check: $(VENV)/.dev ## Lint, types, import contracts, references in the documentation
 	@echo "==> ruff";         $(RUN)/ruff check --quiet .
