@@ -229,3 +229,14 @@ def test_replayed_stretches_converge_from_any_later_state(
         write(actual, merge(mapping(operations), batches(log[done:cut], size), exact=False))
         done = cut
     assert actual == expected
+
+
+@pytest.mark.parametrize("stayed", [None, 0])
+def test_without_deletes_a_row_that_stayed_keeps_what_a_key_change_does_not_send(stayed: int | None) -> None:
+    plan = [Wish("put", 0, 0, 0, stayed), Wish("put", 2, 0, 1, 1), Wish("delete", 0, 0, 0, 0), Wish("rekey", 2, 0, 0, None)]
+    operations = frozenset({"INSERT", "UPDATE"})
+    expected: Table = {}
+    actual: Table = {}
+    write(actual, merge(mapping(operations), batches(history(plan), 8), exact=True))
+    one_by_one(expected, history(plan), operations)
+    assert actual == expected == {b"0": (b"a0", None if stayed is None else b"b0")}

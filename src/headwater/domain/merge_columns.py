@@ -25,16 +25,18 @@ class Rules:
     """How changes of a key become writes; see the table in `merge.py`.
 
     `exact`: a key that comes into being in the stretch is absent from the target before. `may_insert`: new rows may come into being.
+    `may_delete`: rows that the source has no more are gone; otherwise any key may still stand at the target.
     """
 
     exact: bool
     may_insert: bool
+    may_delete: bool
 
     @classmethod
     def of(cls, operations: frozenset[str], *, exact: bool, truncated: bool) -> Rules:
         """The rules for a set of operations; after a TRUNCATE everything is exact."""
         everything = operations >= {"INSERT", "UPDATE", "DELETE"}
-        return cls(truncated or (exact and everything), "INSERT" in operations)
+        return cls(truncated or (exact and everything), "INSERT" in operations, "DELETE" in operations)
 
 
 @dataclass(frozen=True)

@@ -92,10 +92,14 @@ class _Rows:
         self._pending[key] = _Pending(born=False, stands=False, ever_gone=True)
 
     def change_key(self, old: _Change, new: _Change) -> None:
-        """An update of the key: by values where all are known, else by moving the row that stands at the target."""
+        """An update of the key: by values where all are known, else by moving the row that stands at the target.
+
+        Without DELETE a row may still stand at the new key, and keeps what was not sent: only the target can tell, so that is a move.
+        """
         lacking = set(range(len(self._pairs))) - new.values.keys()
         before = self._pending.get(old.key)
-        if self._rules.may_insert and (not lacking or (before and before.stands and lacking <= before.values.keys())):
+        inherits = self._rules.may_delete and before and before.stands and lacking <= before.values.keys()
+        if self._rules.may_insert and (not lacking or inherits):
             known = {i: before.values[i] for i in lacking} if before else {}
             self.remove(old.key)
             self._write(new.key, known | new.values, born=True)
