@@ -3,7 +3,7 @@
 Statements join a staged batch to a table by the table's key, and always want the index. Temporary tables have no
 statistics, so the planner is left no other way; without that one bad estimate reads a whole table per batch.
 
-`session_replication_role = replica` is set where the server lets us (docs/decisions/0010): what arrives has passed the source's
+`session_replication_role = replica` is set where the server lets us (docs/decisions/0007): what arrives has passed the source's
 triggers and foreign keys already.
 """
 
