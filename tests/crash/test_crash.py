@@ -85,7 +85,8 @@ class Trouble:
             self.killed["service"] += 1
             return
         port = self._target.cluster.port if victim == "apply" else self._source.cluster.port
-        self.killed[victim] += self._headwater.kill_worker(victim, port)
+        wait_until(lambda: self._headwater.kill_worker(victim, port), 60, f"a {victim} to kill")  # it may just be starting again
+        self.killed[victim] += 1
 
 
 def test_killed_at_random(
