@@ -24,6 +24,11 @@ def add(bench: Workbench, *ids: int) -> None:
             t.insert(A, id=i, owner="o", amount=0)
 
 
+def followed(bench: Workbench) -> None:
+    """Wait until the log is followed: what was committed before its slot was made is not in it."""
+    wait_until(lambda: "log.next:after" in bench.faults.seen, what="the log is followed")
+
+
 def test_nothing_is_confirmed_before_it_is_on_disk_p1() -> None:
     bench = Workbench()
     with bench.capturing() as running:
@@ -74,6 +79,7 @@ def test_an_idle_place_is_made_durable_before_it_is_confirmed_p1() -> None:
 def test_a_lost_slot_stops_capture_and_nothing_is_skipped_p7() -> None:
     bench = Workbench()
     with bench.capturing():
+        followed(bench)
         add(bench, 1)
         wait_until(lambda: bench.journal.end().next_offset == 1)
     bench.source.lose_slot()
@@ -88,6 +94,7 @@ def test_a_lost_slot_stops_capture_and_nothing_is_skipped_p7() -> None:
 def test_with_consent_a_new_history_begins_behind_a_break() -> None:
     bench = Workbench()
     with bench.capturing():
+        followed(bench)
         add(bench, 1)
         wait_until(lambda: bench.journal.end().next_offset == 1)
     bench.source.lose_slot()
@@ -111,6 +118,7 @@ def test_with_consent_a_new_history_begins_behind_a_break() -> None:
 def test_a_crash_while_a_new_history_begins_is_made_up_for(seam: str, when: str) -> None:
     bench = Workbench()
     with bench.capturing():
+        followed(bench)
         add(bench, 1)
         wait_until(lambda: bench.journal.end().next_offset == 1)
     bench.source.lose_slot()
@@ -140,6 +148,7 @@ def test_a_table_that_was_never_there_keeps_no_other_from_being_followed_p7() ->
     bench = Workbench()
     bench.mappings.append(mapping(schema("gone", "id")))
     with bench.capturing():
+        followed(bench)
         add(bench, 1)
         wait_until(lambda: bench.journal.end().next_offset == 1)
 
@@ -148,6 +157,7 @@ def test_a_table_that_was_never_there_keeps_no_other_from_being_followed_p7() ->
 def test_a_table_that_was_away_is_followed_again_and_its_older_copies_are_void_p7(while_running: bool) -> None:
     bench = Workbench()
     with bench.capturing() as running:
+        followed(bench)
         add(bench, 1)
         wait_until(lambda: bench.journal.end().next_offset == 1)
         if while_running:
