@@ -8,7 +8,7 @@ when the change was *made*, which is why a copy must wait for older transactions
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -118,6 +118,7 @@ class ScriptedSource:
         self.publication: frozenset[TableName] = frozenset()
         self.slot: int | None = None
         self.slot_ever = False
+        self.on_confirm: list[Callable[[str], None]] = []  # called with each place that somebody says to be safe
         self.open: list[OpenTransaction] = []
         self.reachable = True
         self.snapshots = 0  # rises when all open snapshots are lost
@@ -265,7 +266,6 @@ class ScriptedLog:
         self.start = str(after)
         self._at = after  # transactions given out
         self._parts: list[Frame] = []  # of a large transaction, still to be given out
-        self.confirmed: str | None = None
 
     def next(self, timeout_s: float) -> Captured | None:
         """See `Log.next`."""
@@ -286,7 +286,8 @@ class ScriptedLog:
         """See `Log.confirm`."""
         with self._source.faults.around("log.confirm"), self._source.changed:
             self._source.reach()
-            self.confirmed = position
+            for hook in self._source.on_confirm:
+                hook(position)
             if self._source.slot is not None:
                 self._source.slot = max(self._source.slot, int(position))
 
