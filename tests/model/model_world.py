@@ -121,6 +121,7 @@ class World:
         self.exact_commits = 0
         self.history_used = 0  # the consent to a new history that capture has used up
         self.target.on_commit.append(self._committed)
+        self.source.on_confirm.append(self._confirmed)
         self._save_metadata()
         self.restart()
 
@@ -269,13 +270,14 @@ class World:
         assert self.rows(task_id) == self.source_rows(task_id, self.source.state), f"task {task_id} differs from its source"
 
     def check_always(self) -> None:
-        """P1 and P4, whatever has happened."""
-        durable = self.journal.history.position
-        if self.source.slot is not None and durable is not None:
-            assert self.source.slot <= int(durable), "confirmed to the source before it was durable"
+        """P4, whatever has happened."""
         for task in self.store.tasks():
             place = self.target.place(task.id)
             assert place is None or place.epoch <= task.epoch
+
+    def _confirmed(self, position: str) -> None:
+        """P1, at each word to the source."""
+        assert int(position) <= int(self.journal.history.position or 0), "confirmed to the source before it was durable"
 
     def zombies_try(self) -> None:
         """Every run that was ever opened wakes up and tries to commit; those with an old epoch must fail (P4)."""

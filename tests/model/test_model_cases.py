@@ -1,0 +1,91 @@
+"""Histories that a random search meets rarely, spelled out: the same world, the same engine, chosen steps."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.model.model_world import TASKS, A, World, without_waiting
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world in which both tasks have copied nothing and follow."""
+    without_waiting(monkeypatch)
+    made = World()
+    for task_id in TASKS:
+        assert made.run(task_id) == ""
+    return made
+
+
+def moment(world: World) -> int:
+    """A moment of its own, in ms."""
+    world.clock.move(1)
+    return world.clock.now_ms()
+
+
+def replay(world: World, since_ms: int) -> None:
+    """Catch up, check, reset, catch up, check."""
+    world.settle()
+    world.check_equal("one")
+    assert world.reset("one", since_ms).outcome == "done"
+    world.settle()
+    world.check_equal("one")
+
+
+def test_a_key_that_is_used_again_does_not_give_its_large_value_to_the_row_that_left_it(world: World) -> None:
+    """Replaying the move finds rows at both keys, and must not take the later one for the one that moved."""
+    with world.source.transaction() as t:
+        t.insert(A.table, id=1, v=1, doc="first")
+    since = moment(world)
+    with world.source.transaction() as t:
+        t.update(A.table, [1], id=2)
+    with world.source.transaction() as t:
+        t.insert(A.table, id=1, v=3, doc="second")
+    replay(world, since)
+
+
+def test_a_row_that_moved_twice_keeps_its_large_value(world: World) -> None:
+    with world.source.transaction() as t:
+        t.insert(A.table, id=1, v=1, doc="first")
+    since = moment(world)
+    for old, new in ((1, 2), (2, 3)):
+        with world.source.transaction() as t:
+            t.update(A.table, [old], id=new, v=new)
+    replay(world, since)
+
+
+def test_a_row_that_went_and_came_back_keeps_its_large_value(world: World) -> None:
+    with world.source.transaction() as t:
+        t.insert(A.table, id=1, v=1, doc="first")
+    since = moment(world)
+    for old, new in ((1, 2), (2, 1)):
+        with world.source.transaction() as t:
+            t.update(A.table, [old], id=new, v=new)
+    replay(world, since)
+
+
+def test_updates_of_a_row_that_is_gone_by_now_bring_nothing_back(world: World) -> None:
+    with world.source.transaction() as t:
+        t.insert(A.table, id=1, v=1, doc="first")
+    since = moment(world)
+    with world.source.transaction() as t:
+        t.update(A.table, [1], v=2)
+    with world.source.transaction() as t:
+        t.truncate(A.table)
+    with world.source.transaction() as t:
+        t.insert(A.table, id=2, v=2, doc="second")
+    replay(world, since)
+
+
+def test_a_large_transaction_is_replayed_whole_from_its_own_moment(world: World) -> None:
+    since = moment(world)
+    with world.source.transaction() as t:
+        for i in range(20):
+            t.insert(A.table, id=i, v=i, doc=f"doc {i}")
+    with world.source.transaction() as t:
+        for i in range(19):
+            t.update(A.table, [i], id=i + 100)
+    replay(world, since)
+    place = world.target.place("one")
+    assert place is not None
+    assert place.offset == place.exact_from == 2
