@@ -188,6 +188,7 @@ def test_nobody_sees_anothers(plane: Plane) -> None:
         ("slot_lost", "failed", ("ERROR", "READER", "RUNTIME_ERR", 103)),
         ("source_unavailable", "retrying", ("ERROR", "READER", "RUNTIME_ERR", 103)),
         ("target_refused", "failed", ("ERROR", "WRITER", "RUNTIME_ERR", 503)),
+        ("row_refused", "failed", ("ERROR", "WRITER", "RUNTIME_ERR", 503)),
         ("schema_mismatch", "failed", ("ERROR", "WRITER", "RUNTIME_ERR", 503)),
         ("crashed", "retrying", ("ERROR", "ADAPTER", "INTERNAL_ERR", 915)),
         ("something new", "failed", ("ERROR", "ADAPTER", "INTERNAL_ERR", 915)),

@@ -74,7 +74,7 @@ def test_a_foreign_key_that_no_order_meets_is_named_without_values(database: Dat
     run = plain_run(database, plain_user)
     with pytest.raises(TargetError) as caught:
         run.write([merged(mapping("id", "parent", table=CHILD), MergeStep(inserts=batch((1, 4711), names=["id", "parent"])))])
-    assert caught.value.kind == "target_refused"
+    assert caught.value.kind == "row_refused"
     assert "of_parent" in str(caught.value)
     assert "public.child" in str(caught.value)
     assert "4711" not in str(caught.value)
@@ -139,7 +139,7 @@ def test_a_unique_value_that_another_row_keeps_is_refused_by_name(database: Data
     run = target.open("task", 1)
     with pytest.raises(TargetError, match="only_once") as caught:
         run.write([merged(mapping("id", "u"), MergeStep(inserts=batch((2, "secret"), names=["id", "u"])))])
-    assert caught.value.kind == "target_refused"
+    assert caught.value.kind == "row_refused"
     assert "secret" not in str(caught.value)
     run.close()
 

@@ -233,7 +233,7 @@ def test_a_refused_row_is_told_without_its_values(database: Database, open_run: 
             rows = batch(*((i, value) for i in range(count)), names=["id", "a"])
             with pytest.raises(TargetError) as caught:
                 run.write([merged(mapping("id", "a"), MergeStep(inserts=rows))])
-            assert caught.value.kind == "target_refused"
+            assert caught.value.kind == "row_refused"
             assert value.decode() not in str(caught.value)
             assert "public.t" in str(caught.value) or "table t" in str(caught.value) or count == 1
             assert words in str(caught.value) or count == 1

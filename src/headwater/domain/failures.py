@@ -46,6 +46,7 @@ POLICIES: dict[str, Policy] = {
     ),
     "target_unavailable": Policy("retry", "Check that the target database is up and reachable; Headwater keeps trying."),
     "target_refused": Policy("stop", "Repair what the message names at the target, then start the task again."),
+    "row_refused": Policy("stop", "Repair the row at the source or the column or constraint at the target, then start the task again."),
     "schema_mismatch": Policy("stop", "Change the mapping or the tables so that they fit, then start the task again."),
     "undecodable": Policy("stop", "Please report the message: Headwater does not skip what it does not understand."),
     "journal_missing": Policy("retry", "The journal begins when capture of its source starts; Headwater keeps trying."),

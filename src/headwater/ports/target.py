@@ -81,8 +81,9 @@ class Written:
 class TargetRun(Protocol):
     """The target's side of one run, holding its epoch. One thread drives it; `copy_chunk` may be called by several others.
 
-    Writing methods raise TargetError (`target_unavailable`: connection lost, try again in a new run; `target_refused` and
-    others of `failures.py`), Fenced where a newer epoch holds the task. After any error `rollback` or `close` is the only legal call.
+    Writing methods raise TargetError (`target_unavailable`: connection lost, try again in a new run; `row_refused`: a row's values don't
+    fit or break a constraint; `target_refused` and others of `failures.py`), Fenced where a newer epoch holds the task. After any
+    error `rollback` or `close` is the only legal call.
     """
 
     def checkpoint(self) -> Checkpoint:

@@ -71,6 +71,7 @@ _FAILED = {
     "slot": _Ending("ERROR", "READER", "RUNTIME_ERR", 103),
     "undecodable": _Ending("ERROR", "READER", "RUNTIME_ERR", 103),
     "target": _Ending("ERROR", "WRITER", "RUNTIME_ERR", 503),
+    "row": _Ending("ERROR", "WRITER", "RUNTIME_ERR", 503),
     "schema": _Ending("ERROR", "WRITER", "RUNTIME_ERR", 503),
 }
 _BROKEN = _Ending("ERROR", "ADAPTER", "INTERNAL_ERR", 915)

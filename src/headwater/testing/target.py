@@ -54,7 +54,7 @@ class MemoryTable:
         full = {c.name: row.get(c.name) for c in self.schema.columns}
         key = self.key_of(full)
         if key in self.rows:
-            raise TargetError(f"A row of {self.schema.table} with this key exists already.", kind="target_refused")
+            raise TargetError(f"A row of {self.schema.table} with this key exists already.", kind="row_refused")
         self.rows[key] = full
 
     def update(self, keys: Iterable[Key], values: Row) -> int:

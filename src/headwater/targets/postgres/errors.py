@@ -16,6 +16,10 @@ from headwater.targets.postgres.config import PostgresTargetConfig
 
 _RETRY_CLASSES = ("08", "40", "53", "57", "58")
 _RETRY_STATES = frozenset({"55P03", "25006"})
+_ROW_CLASSES = ("22", "23")
+_ROW_STATES = frozenset({"54000", "P0001"})
+"""Besides data and constraint errors: a value too long for an index, and a trigger of the target that refuses the row."""
+
 _SAID_NO = (
     "password authentication failed",
     "no pg_hba.conf entry",
@@ -42,7 +46,8 @@ def translate(error: psycopg.Error, doing: str) -> HeadwaterError:
     condition = _WORDS.sub(" ", type(error).__name__).lower()
     if state[:2] in _RETRY_CLASSES or state in _RETRY_STATES:
         return TargetError(f"The target gave up while {doing}: {condition} ({state}). It is tried again.")
-    return TargetError(f"The target refused {doing}: {_reason(error, state, condition)}", kind="target_refused")
+    kind = "row_refused" if state[:2] in _ROW_CLASSES or state in _ROW_STATES else "target_refused"
+    return TargetError(f"The target refused {doing}: {_reason(error, state, condition)}", kind=kind)
 
 
 def _reason(error: psycopg.Error, state: str, condition: str) -> str:
