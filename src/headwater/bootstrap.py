@@ -120,7 +120,7 @@ def assemble(settings: Settings, store: Store) -> Parts:
     supervisor = Supervisor(
         store,
         runtime,
-        Terms(journal_dir, retention(settings), settings.snapshot.streams),
+        Terms(journal_dir, retention(settings), settings.snapshot.streams, settings.stall_after_s),
         Tidy(store, adapters.source_of, adapters.target_of, journal_dir),
         complete_resets,
         clock,

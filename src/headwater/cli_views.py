@@ -19,6 +19,7 @@ STYLES = {
     "copying": "cyan",
     "failed": "bold red",
     "retrying": "red",
+    "stalled": "bold red",
     "waiting": "yellow",
     "starting": "yellow",
 }

@@ -106,6 +106,10 @@ class Settings(BaseSettings):
     """How long running tasks may take to reach a commit when the service stops, in seconds; then they are ended without one (their place is
     kept). Seven leave time for the rest within the ten seconds that service managers grant."""
 
+    stall_after_s: float = Field(30.0, ge=5, le=3600)
+    """After how many seconds a task that has something to do and gets nothing done is shown as stalled, with the stage and what is in the
+    way. Thirty are longer than a large commit or a chunk takes, and shorter than a person's patience."""
+
     journal: Journal = Journal()
     """How much history is kept per source."""
 

@@ -11,6 +11,7 @@ from headwater.engine import collect
 from headwater.engine.collect import Batch, Collector, Followed, Limits, prepare
 from headwater.ports.target import Checkpoint
 from headwater.testing import MemoryJournal, MemoryTarget, ScriptedSource
+from tests.databases import wait_until
 from tests.engine.workbench import ACCOUNTS, NOTES, Workbench, mapping
 
 A, N = ACCOUNTS.table, NOTES.table
@@ -137,6 +138,7 @@ def test_the_workbench_follows_with_compaction(monkeypatch: pytest.MonkeyPatch) 
     bench = Workbench()
     with bench.capturing():
         with bench.applying():
+            wait_until(bench.copied, what="the copy is complete, so that all that follows is in the replay")
             for n in range(60):
                 with bench.source.transaction() as t:
                     (t.insert if n < 5 else lambda table, **v: t.update(table, [v.pop("id")], **v))(A, id=n % 5, owner=f"o{n}", amount=n)

@@ -208,3 +208,18 @@ def test_lag_grows_while_the_target_is_blocked_and_ends_when_it_is_not(world: Wo
         world.await_same("customers", "orders")
         wait_until(lambda: world.report("t").lag_ms == 0)
         world.await_state("t", "following")
+
+
+def test_a_task_whose_target_is_locked_says_so_and_by_whom_and_goes_on_by_itself(world: World) -> None:
+    world.stall_after_s = 5.0
+    with world.running():
+        world.wish("t", True)
+        world.await_state("t", "following")
+        with world.target.connect(autocommit=False) as other:
+            other.execute("LOCK TABLE orders IN SHARE MODE")
+            world.source.run("DELETE FROM orders WHERE id = 1")
+            world.await_state("t", "stalled", timeout_s=60)
+            wait_until(lambda: f"held by session {other.info.backend_pid} (" in world.message("t"), what="the holder is named")
+            assert "The target has not finished what it was given" in world.message("t")
+        world.await_state("t", "following")
+        world.await_same("orders")

@@ -47,6 +47,7 @@ class World:
     directory: Path
     source: Database
     target: Database
+    stall_after_s: float = 30.0
     supervisor: Supervisor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,7 +63,7 @@ class World:
         """The service's data plane, for the body of the `with`."""
         runtime = LocalRuntime()
         tidy = Tidy(self.store, adapters.source_of, adapters.target_of, self.journal_dir)
-        terms = Terms(self.journal_dir, RETENTION)
+        terms = Terms(self.journal_dir, RETENTION, stall_after_s=self.stall_after_s)
         self.supervisor = Supervisor(self.store, runtime, terms, tidy, frozenset, SystemClock())
         runtime.on_change = self.supervisor.nudge
         self.supervisor.start()
@@ -107,6 +108,12 @@ class World:
         task = self.store.task(task_id)
         assert task is not None
         return task.state
+
+    def message(self, task_id: str) -> str:
+        """What is recorded beside its state."""
+        task = self.store.task(task_id)
+        assert task is not None
+        return task.message
 
     def await_state(self, task_id: str, *states: str, timeout_s: float = 30.0) -> None:
         """Wait until the task is in one of these states."""

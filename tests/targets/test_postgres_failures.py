@@ -178,3 +178,48 @@ def test_moving_a_checkpoint_is_done_once_and_forgets_the_states_asked_for(datab
     assert target.raise_epoch("task", 2, Checkpoint(0, None, 5), recopy=True) == moved
     assert target.raise_epoch("task", 3, Checkpoint(0), recopy=True) == Checkpoint(3)
     assert target.look("task") == (Checkpoint(3), {})
+
+
+def test_a_call_that_waits_for_a_lock_is_seen_with_who_holds_it_and_can_be_cut(database: Database) -> None:
+    database.run("CREATE TABLE t (id int PRIMARY KEY, a text)")
+    run = opened(database)
+    with database.connect(autocommit=False) as other, ThreadPoolExecutor() as pool:
+        other.execute("LOCK TABLE t")
+        writing = pool.submit(run.write, [merged(TO, MergeStep(inserts=batch((1, "x"), names=NAMES)))])
+        wait_until(lambda: waiting(database), what="the write waits")
+        seen = run.look()
+        assert seen.state == "blocked"
+        assert f"a lock that is held by session {other.info.backend_pid} (" in seen.reason
+        run.cut()
+        with pytest.raises(TargetError) as caught:
+            writing.result()
+    assert caught.value.kind == "target_unavailable"
+    run.close()
+
+
+def test_a_session_that_waits_for_us_while_we_wait_for_it_is_idle(database: Database) -> None:
+    database.run("CREATE TABLE t (id int PRIMARY KEY, a text)")
+    run = opened(database)
+    run.write([merged(TO, MergeStep(inserts=batch((1, "x"), names=NAMES)))])
+    with run._asking():
+        assert run.look().state == "idle"
+    run.close()
+
+
+def test_a_session_at_work_is_seen_at_work(database: Database) -> None:
+    database.run(
+        "CREATE TABLE t (id int PRIMARY KEY, a text)",
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$",
+        "CREATE TRIGGER slow BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION slow()",
+        "ALTER TABLE t ENABLE ALWAYS TRIGGER slow",
+    )
+    run = opened(database)
+    asleep = "SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND application_name = 'headwater'"
+    with ThreadPoolExecutor() as pool:
+        writing = pool.submit(run.write, [merged(TO, MergeStep(inserts=batch((1, "x"), names=NAMES)))])
+        wait_until(lambda: database.rows(asleep), what="the trigger sleeps")
+        assert run.look().state == "working"
+        end_sessions(database)
+        with pytest.raises(TargetError):
+            writing.result()
+    run.close()

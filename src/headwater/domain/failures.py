@@ -57,6 +57,7 @@ POLICIES: dict[str, Policy] = {
     ),
     "history_broken": Policy("stop", "The history has a gap at this place. Reset the task without a time to copy again."),
     "out_of_window": Policy("stop", "The journal no longer holds the task's place. Reset the task without a time to copy again."),
+    "stalled": Policy("retry", "Headwater goes on by itself as soon as what is in the way is gone."),
     "fenced": Policy("replace", "A newer run of this task has taken over."),
     "crashed": Policy("retry", "The worker process ended without a word (killed, out of memory?); it is started again."),
     "internal": Policy("retry", "An error that Headwater does not know; see the service's log. It is tried again."),

@@ -12,6 +12,7 @@ what the fact is called in records, monitors and the API:
  `copying`      RUNNING                 worker: first copy
  `catching_up`  RUNNING                 worker: behind: after the copy, in a replay, with a backlog
  `following`    RUNNING                 worker: at most a moment behind
+ `stalled`      WAITING                 supervisor: a stage has had something to do for long and got nothing done
  `retrying`     WAITING                 supervisor: the worker failed in a way that heals; it starts again
  `stopped`      CANCELLED               supervisor: wished to stop, and the worker has ended
  `failed`       ERROR                   supervisor: a person has to act; the message says how. Position kept
@@ -31,13 +32,14 @@ EXECUTE_STATUS = {
     "copying": "RUNNING",
     "catching_up": "RUNNING",
     "following": "RUNNING",
+    "stalled": "WAITING",
     "retrying": "WAITING",
     "stopped": "CANCELLED",
     "failed": "ERROR",
 }
 """State -> the API's `execute_status`."""
 
-RUNNING = frozenset({"starting", "waiting", "copying", "catching_up", "following", "retrying"})
+RUNNING = frozenset({"starting", "waiting", "copying", "catching_up", "following", "stalled", "retrying"})
 """States of a task that is wished to run and has not failed."""
 
 
@@ -45,12 +47,14 @@ RUNNING = frozenset({"starting", "waiting", "copying", "catching_up", "following
 class Fact:
     """What is known about a wished task's workers. `apply` and `capture` are what their reports call their state, None without one.
 
-    `failing` is the kind and message of the failure after which a worker is being started again, None where none is."""
+    `failing` is the kind and message of the failure after which a worker is being started again, None where none is. `stalled` says
+    what stands still, empty where nothing does."""
 
     apply: str | None
     capture: str | None
     failing: tuple[str, str] | None = None
     message: str = ""
+    stalled: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ def running_state(fact: Fact) -> Recorded:
     """The state of a task that is wished to run and has not failed."""
     if fact.failing is not None:
         return Recorded("retrying", *fact.failing)
+    if fact.stalled:
+        return Recorded("stalled", "stalled", fact.stalled)
     if fact.apply is not None and fact.apply != "starting":
         return Recorded(fact.apply, "", fact.message)
     return Recorded("starting", "", "" if fact.capture == "capturing" else "Waiting for the capture of its source to begin.")

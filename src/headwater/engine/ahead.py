@@ -13,11 +13,15 @@ T = TypeVar("T")
 PUT_POLL_S = 0.1
 """How soon the thread notices that its consumer has gone while the queue is full."""
 
+TICK_S = 1.0
+"""How long the consumer waits for an item before it is told that none has come yet."""
+
 
 class Ahead(Generic[T]):
     """A context manager to iterate over: `with Ahead(items, depth=1) as items: ...`.
 
-    At most `depth` items wait, besides the one that is being made. An error of the iterator is raised where its item would have come.
+    At most `depth` items wait, besides the one that is being made. None stands for `TICK_S` without an item. An error of the iterator is
+    raised where its item would have come.
     Leaving ends the thread, after the item that it is making, and closes the iterator.
     """
 
@@ -35,8 +39,15 @@ class Ahead(Generic[T]):
         self._left.set()
         self._thread.join()
 
-    def __iter__(self) -> Iterator[T]:
-        while (item := self._queue.get()) is not None:
+    def __iter__(self) -> Iterator[T | None]:
+        while True:
+            try:
+                item = self._queue.get(timeout=TICK_S)
+            except queue.Empty:
+                yield None
+                continue
+            if item is None:
+                return
             if isinstance(item, BaseException):
                 raise item
             yield item

@@ -9,7 +9,7 @@ is only passed by (no change for this task in it) is committed now and then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -20,6 +20,7 @@ from headwater.engine.collect import Batch, Collector, Idle, Prepared, follow, p
 from headwater.engine.control import Clock, Control
 from headwater.engine.snapshot import CopyJob, copy
 from headwater.engine.tally import Tally
+from headwater.engine.watchdog import Watchdog
 from headwater.ports.journal import JournalReader
 from headwater.ports.source import Source
 from headwater.ports.target import Checkpoint, Target, TargetRun
@@ -57,9 +58,10 @@ def apply(job: ApplyJob, control: Control, clock: Clock) -> None:
     job.target.raise_epoch(job.task_id, job.epoch)
     with closing(job.target.open(job.task_id, job.epoch)) as run, closing(job.open_reader()) as reader:
         place = joined(run.checkpoint(), reader)
-        place = copy(CopyJob(job.source, run, reader, job.mappings, job.copy_streams), place, control, tally, clock)
-        if place.offset is not None and not control.stopping:
-            Follower(job, run, reader, place, tally, clock).follow(control)
+        with Watchdog(run, tally):
+            place = copy(CopyJob(job.source, run, reader, job.mappings, job.copy_streams), place, control, tally, clock)
+            if place.offset is not None and not control.stopping:
+                Follower(job, run, reader, place, tally, clock).follow(control)
 
 
 def joined(place: Checkpoint, reader: JournalReader) -> Checkpoint:
@@ -108,12 +110,15 @@ class Follower:
         assert self._place.offset is not None
         states = self._run.table_states()
         followed = follow(self._job.mappings, lambda mapping_id: states[mapping_id].since)
-        collector = Collector(reader, followed, self._place.offset, self._place.exact_from)
+        self._collector = collector = Collector(reader, followed, self._place.offset, self._place.exact_from)
         return prepared(collector, followed, lambda: control.stopping, IDLE_WAIT_S)
 
-    def _take(self, batches: Ahead[Prepared | Idle] | Iterator[Prepared | Idle]) -> None:
+    def _take(self, batches: Iterable[Prepared | Idle | None]) -> None:
         self._report()
         for item in batches:
+            if item is None:
+                self._tally.took(self._collector.rows_taken)
+                continue
             if isinstance(item, Prepared):
                 self._write(item)
             if not self._writing and self._passed != self._place and self._clock.monotonic() >= self._commit_at:
@@ -136,6 +141,7 @@ class Follower:
         return replace(self._place, offset=batch.next_offset, position=batch.position, commit_us=batch.last_us)
 
     def _commit(self, place: Checkpoint) -> None:
+        self._tally.committing()
         self._run.commit(place)
         self._place, self._writing = place, False
         self._commit_at = self._clock.monotonic() + PASS_S

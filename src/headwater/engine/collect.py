@@ -131,6 +131,7 @@ class Collector:
         self._frames: Iterator[Placed] = iter(())
         self._held: Placed | None = None
         self._inside = False
+        self.rows_taken = 0  # for whoever watches from another thread
 
     def take(self) -> Batch | None:
         """The next batch; None where the journal has nothing more."""
@@ -143,6 +144,7 @@ class Collector:
                 self._held = placed
                 break
             batch.add(placed)
+            self.rows_taken += sum(change.data.num_rows for change in placed.frame.batches)
             self._offset, self._inside = placed.next_offset, not placed.frame.last
             if batch.full(EXACT) if batch.exact else batch.full(REPLAY) and not self._room_in(batch):
                 break

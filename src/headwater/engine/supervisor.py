@@ -19,12 +19,14 @@ from collections.abc import Callable
 from headwater.domain.errors import HeadwaterError
 from headwater.domain.failures import policy
 from headwater.domain.lifecycle import RUNNING, Fact, Recorded, running_state
+from headwater.domain.stall import Sign
 from headwater.engine.control import Clock
 from headwater.engine.live import with_lag
 from headwater.engine.log import Log
 from headwater.engine.orders import ApplyOrder, CaptureOrder
 from headwater.engine.post import Post
 from headwater.engine.records import Records
+from headwater.engine.stalls import Stalls, apply_sign, capture_sign
 from headwater.engine.tidy import Tidy
 from headwater.engine.wishes import Terms, Wishes, read_wishes, runs
 from headwater.ports.runtime import ApplyReport, CaptureReport, Exit, Runtime
@@ -65,6 +67,7 @@ class Supervisor:
         self._store, self._runtime, self._terms, self._tidy = store, runtime, terms, tidy
         self._complete_resets, self._clock = complete_resets, clock
         self._records = Records(store, clock)
+        self._stalls = Stalls(terms.stall_after_s)
         self._captures: dict[str, Post] = {}
         self._applies: dict[str, Post] = {}
         self._doomed: dict[str, frozenset[str]] = {}  # by source whose capture failed for good: the tasks that fail with it
@@ -139,7 +142,7 @@ class Supervisor:
         self._reconcile_applies(wishes, held, now)
         self._note_caught_up()
         self._tell_needed(wishes)
-        self._record_states(wishes)
+        self._record_states(wishes, self._look_for_stalls(wishes, now))
         self._tidy.step(wishes, {source for source, post in self._captures.items() if post.busy}, now)
         self._forget(wishes)
 
@@ -275,15 +278,40 @@ class Supervisor:
                 post.worker.tell({"needed_offset": lowest})
                 self._told[source_id] = lowest
 
-    def _record_states(self, wishes: Wishes) -> None:
+    def _look_for_stalls(self, wishes: Wishes, now: float) -> dict[str, str]:
+        """By task: what stands still."""
+        captures = {}
+        for source_id, post in self._captures.items():
+            said = post.last_report if post.fresh else None
+            sign = capture_sign(said if isinstance(said, CaptureReport) else None) if post.busy else None
+            captures[source_id] = self._stalls.look(source_id, sign, now)
+        found = {}
+        for task_id, order in wishes.applies.items():
+            post = self._applies[task_id]
+            report = post.last_report if post.fresh else None
+            stall = self._stalls.look(task_id, self._apply_sign(post), now)
+            if stall is None and (not post.busy or (isinstance(report, ApplyReport) and _drained(report))):
+                stall = captures.get(order.source.id)
+            if stall is not None:
+                found[task_id] = str(stall)
+        return found
+
+    def _apply_sign(self, post: Post) -> Sign | None:
+        if not post.busy or post.stopping or post.order is None:
+            return None
+        report = post.last_report if post.fresh else None
+        capture = self.capture(post.order.source.id)
+        return apply_sign(report if isinstance(report, ApplyReport) else None, capture.next_offset if capture else 0)
+
+    def _record_states(self, wishes: Wishes, stalls: dict[str, str]) -> None:
         for task in wishes.tasks.values():
-            recorded = self._state(task)
+            recorded = self._state(task, stalls.get(task.id, ""))
             if recorded is not None and recorded != Recorded(task.state, task.error_kind, task.message):
                 current = self._store.task(task.id)
                 if current is not None and (current.wished, current.state) == (task.wished, task.state):
                     self._store.record_state(task.id, recorded.state, recorded.error_kind, recorded.message)
 
-    def _state(self, task: Task) -> Recorded | None:
+    def _state(self, task: Task, stalled: str) -> Recorded | None:
         """What the task's state is now; None where it stays what it was."""
         post = self._applies.get(task.id)
         if not task.wished:
@@ -298,6 +326,7 @@ class Supervisor:
             _reported(capture),
             self._failure(task, post, capture),
             report.message if report is not None else "",
+            stalled,
         )
         return running_state(fact)
 
@@ -315,6 +344,7 @@ class Supervisor:
                 del posts[id_]
                 self._caught_up_us.pop(id_, None)
                 self._doomed.pop(id_, None)
+                self._stalls.look(id_, None, 0.0)
 
     # -- Live
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -20,13 +21,14 @@ RATE_S = 1.0
 
 
 class Tally:
-    """The report in the making. One thread writes it; each change is posted at once (the runtime thins out)."""
+    """The report in the making; each change is posted at once (the runtime thins out). One thread writes it, and the watchdog `seen`."""
 
     def __init__(self, mappings: Sequence[TableMapping], control: Control, clock: Clock) -> None:
         self._control, self._clock = control, clock
         self._tables = {m.mapping_id: TableReport(m.mapping_id, str(m.source), str(m.target), "pending") for m in mappings}
         self._report = ApplyReport("starting")
         self._rate_at, self._rate_rows = clock.monotonic(), 0
+        self._lock = threading.Lock()
 
     @property
     def report(self) -> ApplyReport:
@@ -69,34 +71,51 @@ class Tally:
             self._tables[mapping_id] = replace(
                 before, rows_done=rows, rows_expected=max(rows, before.rows_expected), rows_per_s=round(rates.get(mapping_id, 0.0), 1)
             )
-        self._post(tables=tuple(self._tables.values()), rows_copied=copied, rows_per_s=round(sum(rates.values()), 1))
+        obstacle = self._report.obstacle if copied == self._report.rows_copied else ""
+        self._post(obstacle=obstacle, tables=tuple(self._tables.values()), rows_copied=copied, rows_per_s=round(sum(rates.values()), 1))
 
     def writing(self, batch: Batch) -> None:
         """A batch is about to be written: until it is committed, its first transaction is the oldest that waits."""
         self._follow(batch.first_us, max(self._report.next_offset, batch.next_offset))
+        self._post(doing="write")
+
+    def committing(self) -> None:
+        """What was written is about to be committed."""
+        self._post(doing="commit")
+
+    def took(self, rows: int) -> None:
+        """So many rows in all were read from the journal by now."""
+        if rows != self._report.rows_taken:
+            self._post(rows_taken=rows)
+
+    def seen(self, obstacle: str) -> None:
+        """The target was looked at while it owed an answer: what is in the way, or nothing, and it is at work."""
+        self._post(obstacle=obstacle, looks=self._report.looks + (not obstacle))
 
     def wrote(self, batch: Batch, written: Written) -> None:
         """A batch was written (its commit may still come)."""
         now = self._report
-        self._report = replace(
-            now,
+        self._set(
             rows_read=now.rows_read + batch.rows,
             rows_inserted=now.rows_inserted + written.inserted,
             rows_updated=now.rows_updated + written.updated,
             rows_deleted=now.rows_deleted + written.deleted,
             transactions=now.transactions + batch.transactions,
+            doing="",
+            obstacle="",
         )
 
     def reached(self, checkpoint: Checkpoint, kept_offset: int | None, next_offset: int, pending_us: int | None) -> None:
         """Everything before the checkpoint's offset is in the target, whose own word for it is `kept_offset`; of what follows up to
         `next_offset` the first was committed at `pending_us`."""
-        self._report = replace(
-            self._report,
+        self._set(
             offset=checkpoint.offset,
             kept_offset=kept_offset,
             exact_from=checkpoint.exact_from,
             position=checkpoint.position,
             commit_us=checkpoint.commit_us,
+            doing="",
+            obstacle="",
         )
         self._follow(pending_us, next_offset)
 
@@ -110,6 +129,11 @@ class Tally:
         state = "catching_up" if replay or old else "following"
         self._post(state=state, message="", pending_us=pending_us, next_offset=next_offset, rows_per_s=rate)
 
+    def _set(self, **changes: object) -> None:
+        with self._lock:
+            self._report = replace(self._report, **changes)  # type: ignore[arg-type]
+
     def _post(self, **changes: object) -> None:
-        self._report = replace(self._report, **changes, at_us=self._clock.now_us())  # type: ignore[arg-type]
-        self._control.post(self._report)
+        with self._lock:
+            self._report = replace(self._report, **changes, at_us=self._clock.now_us())  # type: ignore[arg-type]
+            self._control.post(self._report)

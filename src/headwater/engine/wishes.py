@@ -23,6 +23,7 @@ class Terms:
     journal_dir: Callable[[str], Path]
     retention: Retention
     copy_streams: int = 2
+    stall_after_s: float = 30.0
 
 
 @dataclass

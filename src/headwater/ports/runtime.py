@@ -58,7 +58,9 @@ class ApplyReport:
     """What an apply last said. Counters run from the run's start.
 
     `state`: `waiting` for the capture or for open source transactions, `copying`, `catching_up` (behind: after a
-    copy, in a replay, with a backlog), `following` (at most a moment behind).
+    copy, in a replay, with a backlog), `following` (at most a moment behind). `doing` is what the target was asked for and has not
+    answered yet; where that takes long, `looks` counts how often the target was seen at work on it, and `obstacle` is a sentence
+    about what else was seen there. `domain/stall.py` reads them.
     """
 
     state: Literal["starting", "waiting", "copying", "catching_up", "following"]
@@ -73,6 +75,7 @@ class ApplyReport:
     lag_ms: int | None = None  # filled in by the supervisor, which knows the capture too (see domain/lag.py)
     lag_transactions: int = 0
     rows_read: int = 0
+    rows_taken: int = 0  # read from the journal, written or not
     rows_inserted: int = 0
     rows_updated: int = 0
     rows_deleted: int = 0
@@ -80,6 +83,9 @@ class ApplyReport:
     rows_per_s: float = 0.0
     transactions: int = 0
     tables: tuple[TableReport, ...] = ()
+    doing: Literal["", "write", "commit"] = ""
+    looks: int = 0
+    obstacle: str = ""
     at_us: int = field(default=0, compare=False)  # our clock when it was made; saying the same again is no news
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Protocol
+from typing import Literal, Protocol
 
 from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable
@@ -78,6 +78,15 @@ class Written:
     deleted: int = 0
 
 
+@dataclass(frozen=True)
+class Look:
+    """What the server is seen doing about a run's calls that have not returned: `working` on one of them, `blocked` by somebody else (the
+    reason is a sentence that names who), or `idle`: it waits for us, while we wait for it."""
+
+    state: Literal["working", "blocked", "idle"]
+    reason: str = ""
+
+
 class TargetRun(Protocol):
     """The target's side of one run, holding its epoch. One thread drives it; `copy_chunk` may be called by several others.
 
@@ -115,6 +124,12 @@ class TargetRun(Protocol):
 
     def rollback(self) -> None:
         """Give up the open transaction. Idempotent."""
+
+    def look(self) -> Look:
+        """What the server does about the calls that have not returned, seen over a connection of its own. For any thread."""
+
+    def cut(self) -> None:
+        """Break the connections: calls that wait for an answer end with TargetError (`target_unavailable`). For any thread. Idempotent."""
 
     def close(self) -> None:
         """Roll back and let go. Idempotent."""

@@ -64,6 +64,7 @@ _RUNNING = {
     "copying": _Ending("RUNNING", "READER", "NORMAL", 102),
     "catching_up": _Ending("RUNNING", "WRITER", "NORMAL", 502),
     "following": _Ending("RUNNING", "WRITER", "NORMAL", 502),
+    "stalled": _Ending("WAITING", "WRITER", "NORMAL", 502),
 }
 _CANCELLED = _Ending("CANCELLED", "WRITER", "RUNTIME_CANCEL", 901)
 _FAILED = {

@@ -18,7 +18,7 @@ from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable, MergeStep, Move
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.source import Chunk, Finding
-from headwater.ports.target import Checkpoint, CopyState, TableState, Written
+from headwater.ports.target import Checkpoint, CopyState, Look, TableState, Written
 from headwater.testing.faults import FaultScript
 from headwater.testing.rows import Key, Row, order, parse_text_rows
 
@@ -239,6 +239,14 @@ class MemoryTargetRun:
     def rollback(self) -> None:
         """See `TargetRun.rollback`."""
         self._view, self._pending = {}, []
+
+    def look(self) -> Look:
+        """See `TargetRun.look`: always at work."""
+        self._reach()
+        return Look("working")
+
+    def cut(self) -> None:
+        """See `TargetRun.cut`: no call waits here."""
 
     def close(self) -> None:
         """See `TargetRun.close`."""

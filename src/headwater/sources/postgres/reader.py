@@ -32,6 +32,9 @@ FLOWING_BYTES = 8192
 """A round that brings this much counts as a flowing backlog: reading is paced then, ..."""
 FLOWING_LINGER_S = 0.005
 """... and for so long after it."""
+SILENT_S = 60.0
+"""A server that has sent nothing for so long, although it is asked for an answer each second, has gone. As long as its own
+`wal_sender_timeout`: while it decodes a large transaction it may be silent for some seconds."""
 ROUND_BYTES_MAX = 4 * 1024 * 1024
 """After so much without a pause the timers are looked at."""
 FRAME_ROWS_MAX = 65_536
@@ -70,6 +73,7 @@ class Reader(threading.Thread):
         self._status_due = 0.0
         self._gathering_since = 0.0
         self._flowing_until = 0.0
+        self._heard_at = time.monotonic()
 
     def confirm(self, position: int) -> None:
         """What the next status tells; it never goes back. Callable from any thread."""
@@ -115,9 +119,11 @@ class Reader(threading.Thread):
             raise SourceError(what, kind="slot_lost")
         if self._box.full:
             self._sleep(reading=False)
+            self._heard_at = time.monotonic()  # nothing was read, so nothing can be said of it
             return
         got = self._drain()
         now = time.monotonic()
+        self._note_silence(got, now)
         if got >= FLOWING_BYTES:
             self._flowing_until = now + FLOWING_LINGER_S
         flowing = now < self._flowing_until
@@ -129,6 +135,12 @@ class Reader(threading.Thread):
             time.sleep(PACE_S)
         elif not got:
             self._sleep(reading=True)
+
+    def _note_silence(self, got: int, now: float) -> None:
+        if got:
+            self._heard_at = now
+        elif now - self._heard_at > SILENT_S:
+            raise SourceError(f"The source has sent nothing for {SILENT_S:.0f} s after {self._place()}, though it was asked each second.")
 
     def _sleep(self, reading: bool) -> None:
         """Until there is something to do, at most until the next status."""

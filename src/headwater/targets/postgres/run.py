@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 
@@ -13,11 +15,12 @@ from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable
 from headwater.domain.tables import TableName
 from headwater.ports.source import Chunk
-from headwater.ports.target import Checkpoint, TableState, Written
+from headwater.ports.target import Checkpoint, Look, TableState, Written
 from headwater.targets.postgres import checkpoints
 from headwater.targets.postgres.chunks import copy_chunk
 from headwater.targets.postgres.config import PostgresTargetConfig
 from headwater.targets.postgres.errors import translate
+from headwater.targets.postgres.looking import look
 from headwater.targets.postgres.session import Connection, connect, write_as_replica
 from headwater.targets.postgres.statements import any_row
 from headwater.targets.postgres.writer import Writer
@@ -29,6 +32,11 @@ class _Session:
     def __init__(self, config: PostgresTargetConfig) -> None:
         self.connection: Connection = connect(config)
         self.writer = Writer(self.connection, replica=write_as_replica(self.connection))
+
+    def cut(self) -> None:
+        """Break the connection under a call that waits for it (any thread)."""
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.connection.pgconn.socket)) as handle:
+            handle.shutdown(socket.SHUT_RDWR)
 
     def rollback(self) -> None:
         """Give the transaction up; a connection that can't even do that is closed."""
@@ -48,6 +56,8 @@ class PostgresTargetRun:
         self._epoch = epoch
         self._lock = threading.Lock()
         self._idle: list[_Session] = []
+        self._busy: list[_Session] = []
+        self._asked = False
         self._closed = False
         self._main = _Session(config)
         try:
@@ -94,24 +104,26 @@ class PostgresTargetRun:
     def write(self, merged: Sequence[MergedTable]) -> Written:
         """See `TargetRun.write`."""
         tables = ", ".join(sorted({str(one.mapping.target) for one in merged}))
-        try:
-            return self._main.writer.write(merged)
-        except psycopg.Error as error:
-            self._main.rollback()
-            raise translate(error, f"writing to {tables}") from None
+        with self._asking():
+            try:
+                return self._main.writer.write(merged)
+            except psycopg.Error as error:
+                self._main.rollback()
+                raise translate(error, f"writing to {tables}") from None
 
     def commit(self, checkpoint: Checkpoint) -> None:
         """See `TargetRun.commit`."""
         if checkpoint.epoch != self._epoch:
             raise TargetError(f"The checkpoint's epoch {checkpoint.epoch} is not the run's {self._epoch}.", kind="internal")
         connection = self._main.connection
-        try:
-            held = checkpoints.advance(connection, self._task_id, checkpoint)
-            if held:
-                connection.commit()
-        except psycopg.Error as error:
-            self._main.rollback()
-            raise translate(error, "committing") from None
+        with self._asking():
+            try:
+                held = checkpoints.advance(connection, self._task_id, checkpoint)
+                if held:
+                    connection.commit()
+            except psycopg.Error as error:
+                self._main.rollback()
+                raise translate(error, "committing") from None
         if not held:
             self._main.rollback()
             raise self._fenced()
@@ -121,6 +133,26 @@ class PostgresTargetRun:
         """See `TargetRun.rollback`."""
         if not self._main.connection.closed:
             self._main.rollback()
+
+    def look(self) -> Look:
+        """See `TargetRun.look`."""
+        with self._lock:
+            sessions = [self._main, *self._busy]
+        asked = self._main.connection.info.backend_pid if self._asked else None
+        connection = connect(self._config)
+        try:
+            return look(connection, [session.connection.info.backend_pid for session in sessions], asked)
+        except psycopg.Error as error:
+            raise translate(error, "looking at the target's sessions") from None
+        finally:
+            connection.close()
+
+    def cut(self) -> None:
+        """See `TargetRun.cut`."""
+        with self._lock:
+            sessions = [self._main, *self._busy]
+        for session in sessions:
+            session.cut()
 
     def close(self) -> None:
         """See `TargetRun.close`."""
@@ -139,6 +171,8 @@ class PostgresTargetRun:
         with self._lock:
             session = self._idle.pop() if self._idle else None
         session = session or _Session(self._config)
+        with self._lock:
+            self._busy.append(session)
         try:
             yield session
         except psycopg.Error as error:
@@ -147,11 +181,23 @@ class PostgresTargetRun:
         except BaseException:
             session.connection.close()
             raise
+        finally:
+            with self._lock:
+                self._busy.remove(session)
         with self._lock:
             if not self._closed:
                 self._idle.append(session)
                 return
         session.connection.close()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """The main session owes an answer."""
+        self._asked = True
+        try:
+            yield
+        finally:
+            self._asked = False
 
     @contextmanager
     def _reading(self, doing: str) -> Iterator[Connection]:
