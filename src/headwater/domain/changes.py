@@ -24,6 +24,7 @@ Op by op:
   the old key (like DELETE), then the new row (like UPDATE, so columns may be marked unchanged: their values
   are those of the old row).
 * TRUNCATE: all values null. Everything in the table before it is gone.
+* SHAPE: all values null. No row changed; the batch's schema tells what the table has become by here, where no row told it before.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Op(IntEnum):
     TRUNCATE = 4
     KEY_OLD = 5
     KEY_NEW = 6
+    SHAPE = 7
 
 
 TRANSACTIONS_SCHEMA = pa.schema(

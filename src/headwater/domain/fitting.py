@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from headwater.domain.mapping import ColumnPair
+from headwater.domain.mapping import ColumnPair, ColumnShape
 from headwater.domain.tables import Column, TableSchema
 
 Compatible = Callable[[str, str], str | None]
@@ -53,7 +53,7 @@ def fit(source: TableSchema, target: TableSchema, pairs: Sequence[tuple[str, str
         problems.append(f"No columns of {source.table} and {target.table} are paired.")
     keyed = {(s, t) for s, t in pairs if s in source.key and t in target.key}
     problems += _key_problems(source, target, keyed)
-    columns = tuple(ColumnPair(s, t, (s, t) in keyed) for s, t in pairs)
+    columns = tuple(ColumnPair(s, t, (s, t) in keyed, _shape(source, s)) for s, t in pairs)
     share = len({s for s, _ in pairs}) * 100 // max(1, len(source.columns))
     return Fit(columns, min(share, 100), tuple(problems))
 
@@ -94,6 +94,11 @@ def _key_problems(source: TableSchema, target: TableSchema, keyed: set[tuple[str
 def _column(table: TableSchema, name: str) -> Column | None:
     at = table.index(name)
     return None if at is None else table.columns[at]
+
+
+def _shape(table: TableSchema, name: str) -> ColumnShape | None:
+    column = _column(table, name)
+    return None if column is None else ColumnShape.of(table, column)
 
 
 def _repeated(names: Sequence[str]) -> list[str]:

@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from headwater.domain.tables import TableName
+from headwater.domain.tables import Column, TableName, TableSchema
+
+
+@dataclass(frozen=True)
+class ColumnShape:
+    """A source column as it was when its mapping was made, in the words of `Column` and `TableSchema.id`.
+
+    `names` are those that it had earlier, under which older stretches of the log know it."""
+
+    table_id: str = ""
+    number: int = 0
+    type: str = ""
+    type_id: str = ""
+    names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, table: TableSchema, column: Column) -> ColumnShape:
+        """As it is now."""
+        return cls(table.id, column.number, column.type, column.type_id)
+
+    def same_values(self, other: ColumnShape) -> bool:
+        """True where both are one and the same column, with values that nothing but logged changes can have altered."""
+        return bool(self.number) and self._key == other._key
+
+    @property
+    def _key(self) -> tuple[str, int, str]:
+        return self.table_id, self.number, self.type_id or self.type
 
 
 @dataclass(frozen=True)
 class ColumnPair:
-    """One source column and the target column that it fills. `key` where the pair finds the row at the target."""
+    """One source column and the target column that it fills. `key` where the pair finds the row at the target.
+
+    `shape`: what the source column was when the mapping was made; None where nobody looked."""
 
     source: str
     target: str
     key: bool = False
+    shape: ColumnShape | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from headwater.domain.changes import ChangeBatch, Op
 from headwater.domain.errors import SchemaMismatch
-from headwater.domain.mapping import ColumnPair, TableMapping
-from headwater.domain.tables import TableSchema
+from headwater.domain.mapping import TableMapping
+from headwater.domain.shapes import places
 
 _INTEGERS = frozenset({"smallint", "integer", "bigint", "int", "tinyint", "mediumint"})
 """Types with one text per value that fits 64 bits: as numbers their keys are told apart twice as fast."""
@@ -125,45 +125,25 @@ class Stretch:
 def read_stretch(mapping: TableMapping, batches: Sequence[ChangeBatch]) -> Stretch:
     """Join batches of one table, in log order, to the columns of a mapping.
 
-    Raises SchemaMismatch where a batch's schema lacks a mapped column or has another key than the mapping."""
+    Raises SchemaMismatch where the mapping does not fit a batch's schema (see `shapes.py`)."""
     batches = [batch for batch in batches if batch.data.num_rows]
-    places = [_places(mapping, batch.schema) for batch in batches]
+    at_places = [places(mapping, batch.schema) for batch in batches]
     op = _join([b.data.column(2) for b in batches], pa.uint8())
     columns = tuple(
-        _join([b.value(at[i]) for b, at in zip(batches, places, strict=True)], pa.binary()) for i in range(len(mapping.columns))
+        _join([b.value(at[i]) for b, at in zip(batches, at_places, strict=True)], pa.binary()) for i in range(len(mapping.columns))
     )
     marks = [b.unchanged for b in batches]
     unknown = {
-        i: _join([_mark(m, at[i], b) for b, m, at in zip(batches, marks, places, strict=True)], pa.bool_())
+        i: _join([_mark(m, at[i], b) for b, m, at in zip(batches, marks, at_places, strict=True)], pa.bool_())
         for i in range(len(mapping.columns))
-        if any(at[i] in m for m, at in zip(marks, places, strict=True))
+        if any(at[i] in m for m, at in zip(marks, at_places, strict=True))
     }
-    return Stretch(mapping, op, columns, _real_marks(unknown), _integer_keys(mapping, [b.schema for b in batches]))
+    return Stretch(mapping, op, columns, _real_marks(unknown), _integer_keys(mapping, batches, at_places))
 
 
-def _places(mapping: TableMapping, schema: TableSchema) -> list[int]:
-    places = [_place(mapping, pair, schema) for pair in mapping.columns]
-    if mapping.key and {pair.source for pair in mapping.key} != set(schema.key):
-        raise SchemaMismatch(
-            f"{schema.table} finds its rows by ({', '.join(schema.key) or 'nothing'}), but its mapping to {mapping.target} has the key "
-            f"({', '.join(pair.source for pair in mapping.key)}). Make both the same, then start the task again."
-        )
-    return places
-
-
-def _place(mapping: TableMapping, pair: ColumnPair, schema: TableSchema) -> int:
-    at = schema.index(pair.source)
-    if at is None:
-        raise SchemaMismatch(
-            f"{schema.table} no longer has the column {pair.source}, which fills {mapping.target}.{pair.target}. "
-            "Change the mapping or the table, then start the task again."
-        )
-    return at
-
-
-def _integer_keys(mapping: TableMapping, schemas: Sequence[TableSchema]) -> bool:
-    names = {pair.source for pair in mapping.key}
-    return all(c.type in _INTEGERS for schema in schemas for c in schema.columns if c.name in names)
+def _integer_keys(mapping: TableMapping, batches: Sequence[ChangeBatch], at_places: Sequence[Sequence[int]]) -> bool:
+    keys = [i for i, pair in enumerate(mapping.columns) if pair.key]
+    return all(b.schema.columns[at[i]].type in _INTEGERS for b, at in zip(batches, at_places, strict=True) for i in keys)
 
 
 def _mark(marks: dict[int, pa.Array], at: int, batch: ChangeBatch) -> pa.Array:

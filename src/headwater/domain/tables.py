@@ -38,7 +38,8 @@ class Column:
 
     `key` tells that the column belongs to the key by which changes find their row (replica identity or
     primary key at the source, primary key or unique index at the target). `writable` is false for generated
-    columns, which no mapping may write.
+    columns, which no mapping may write. `number` and `type_id` are the database's own words for which column and which type it is: they
+    survive a new name, and a column that was dropped and added again has another number. 0 and empty where there are none.
     """
 
     name: str
@@ -46,14 +47,21 @@ class Column:
     key: bool = False
     nullable: bool = True
     writable: bool = True
+    number: int = 0
+    type_id: str = ""
 
 
 @dataclass(frozen=True)
 class TableSchema:
-    """A table's columns in the table's own order, at one moment."""
+    """A table's columns in the table's own order, at one moment.
+
+    `id` is the database's own word for the table, which survives a new name; empty where there is none. `called` is the name that
+    the table had at that moment, where that is not the one under which it is followed."""
 
     table: TableName
     columns: tuple[Column, ...]
+    id: str = ""
+    called: TableName | None = None
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from headwater.domain.mapping import TableMapping
 from headwater.engine.ahead import Ahead
 from headwater.engine.collect import Batch, Collector, Idle, Prepared, follow, prepared
 from headwater.engine.control import Clock, Control
+from headwater.engine.misfits import Misfit
 from headwater.engine.snapshot import CopyJob, copy
 from headwater.engine.tally import Tally
 from headwater.engine.watchdog import Watchdog
@@ -88,15 +89,31 @@ class Follower:
         self._commit_at = clock.monotonic() + PASS_S
 
     def follow(self, control: Control) -> None:
-        """Until asked to stop."""
-        with closing(self._job.open_reader()) as reader:
-            batches = self._batches(reader, control)
-            if self._job.ahead:
-                with Ahead(batches, self._job.ahead) as made_ahead:
-                    self._take(made_ahead)
-            else:
-                self._take(batches)
+        """Until asked to stop. Where a mapping stops fitting its table, everything before that place is committed first.
+
+        What was written together with the beginning of a large transaction, within which the table changed, is read once more for that.
+        """
+        found = self._read(control, None)
+        if found is not None and self._place.offset != found.offset:
+            self._read(control, found)
+        if found is not None:
+            raise found
+
+    def _read(self, control: Control, until: Misfit | None) -> Misfit | None:
+        """Read and write until asked to stop, or up to where a mapping stops fitting its table, which is returned then."""
+        found = None
+        try:
+            with closing(self._job.open_reader()) as reader:
+                batches = self._batches(reader, control, until)
+                if self._job.ahead:
+                    with Ahead(batches, self._job.ahead) as made_ahead:
+                        self._take(made_ahead)
+                else:
+                    self._take(batches)
+        except Misfit as misfit:
+            found = misfit
         self._drain()
+        return found
 
     def _drain(self) -> None:
         """Leave the target with everything committed that was complete; a transaction that was not is given up."""
@@ -106,11 +123,11 @@ class Follower:
         if self._passed != self._place:
             self._commit(self._passed)
 
-    def _batches(self, reader: JournalReader, control: Control) -> Iterator[Prepared | Idle]:
+    def _batches(self, reader: JournalReader, control: Control, until: Misfit | None) -> Iterator[Prepared | Idle]:
         assert self._place.offset is not None
         states = self._run.table_states()
         followed = follow(self._job.mappings, lambda mapping_id: states[mapping_id].since)
-        self._collector = collector = Collector(reader, followed, self._place.offset, self._place.exact_from)
+        self._collector = collector = Collector(reader, followed, self._place.offset, self._place.exact_from, until)
         return prepared(collector, followed, lambda: control.stopping, IDLE_WAIT_S)
 
     def _take(self, batches: Iterable[Prepared | Idle | None]) -> None:

@@ -19,6 +19,7 @@ from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable, merge
 from headwater.domain.tables import TableName
 from headwater.engine.compact import EVERYTHING, compact
+from headwater.engine.misfits import Misfit, Misfits
 from headwater.ports.journal import JournalReader, Placed
 
 
@@ -121,10 +122,12 @@ class Idle:
 
 
 class Collector:
-    """Reads batches from `offset` on. Batches that begin before `exact_from` are not exact and none of them reaches beyond the
-    frame in which that offset lies."""
+    """Reads batches from `offset` on, up to the place of `until` where that is known. Batches that begin before `exact_from` are not exact
+    and none of them reaches beyond the frame in which that offset lies."""
 
-    def __init__(self, reader: JournalReader, followed: Sequence[Followed], offset: int, exact_from: int) -> None:
+    def __init__(
+        self, reader: JournalReader, followed: Sequence[Followed], offset: int, exact_from: int, until: Misfit | None = None
+    ) -> None:
         self._reader, self._followed, self._exact_from = reader, followed, exact_from
         self._tables = frozenset(str(f.mapping.source) for f in followed)
         self._offset = offset
@@ -132,9 +135,14 @@ class Collector:
         self._held: Placed | None = None
         self._inside = False
         self.rows_taken = 0  # for whoever watches from another thread
+        self._misfits = Misfits([(f.mapping, f.since) for f in followed], until)
 
     def take(self) -> Batch | None:
-        """The next batch; None where the journal has nothing more."""
+        """The next batch; None where the journal has nothing more.
+
+        Raises:
+            Misfit: a mapping does not fit its table from here on. What of that transaction was given out already must not be committed.
+        """
         batch: Batch | None = None
         while (placed := self._next()) is not None:
             exact = placed.first_offset >= self._exact_from
@@ -148,6 +156,8 @@ class Collector:
             self._offset, self._inside = placed.next_offset, not placed.frame.last
             if batch.full(EXACT) if batch.exact else batch.full(REPLAY) and not self._room_in(batch):
                 break
+        if batch is None:
+            self._misfits.complain()
         return batch
 
     def _room_in(self, batch: Batch) -> bool:
@@ -167,13 +177,15 @@ class Collector:
         if self._held is not None:
             held, self._held = self._held, None
             return held
+        if self._misfits.found:
+            return None
         placed = next(self._frames, None)
         if placed is None and self._inside:
             raise JournalError(f"The journal ends within the transaction at offset {self._offset}, which it had announced as complete.")
         if placed is None and self._reader.end().next_offset > self._offset:
             self._frames = self._reader.read(self._offset, self._tables)
             placed = next(self._frames, None)
-        return placed
+        return None if placed is None else self._misfits.before(placed)
 
 
 def prepare(batch: Batch, followed: Sequence[Followed]) -> Prepared:

@@ -24,8 +24,11 @@ EVERYTHING = frozenset({"INSERT", "UPDATE", "DELETE"})
 def compact(changes: Sequence[ChangeBatch], columns: frozenset[str]) -> list[ChangeBatch] | None:
     """Changes of one table, in log order, that do in a replay what `changes` do; None where that can't be said shorter.
 
-    Columns other than `columns` and the key are left out."""
+    Columns other than `columns` and the key are left out. Changes from before and after a change of the table's schema stay apart: which
+    columns are the same is for each mapping to say."""
     newest = changes[-1].schema
+    if any(change.schema != newest for change in changes):
+        return None
     schema = TableSchema(newest.table, tuple(c for c in newest.columns if c.name in columns or c.key))
     pairs = tuple(ColumnPair(c.name, c.name, c.key) for c in schema.columns)
     merged = merge(TableMapping("", schema.table, schema.table, pairs, EVERYTHING), changes, exact=False)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from headwater.domain.mapping import ColumnPair, TableMapping
+from headwater.domain.mapping import ColumnPair, ColumnShape, TableMapping
 from headwater.domain.tables import TableName
 from headwater.ports.journal import Retention
 from headwater.ports.store import DataSource
@@ -90,8 +90,13 @@ def _mappings(items: Sequence[Payload]) -> tuple[TableMapping, ...]:
             item["mapping_id"],
             TableName(**item["source"]),
             TableName(**item["target"]),
-            tuple(ColumnPair(**pair) for pair in item["columns"]),
+            tuple(_pair(pair) for pair in item["columns"]),
             frozenset(item["operations"]),
         )
         for item in items
     )
+
+
+def _pair(item: Payload) -> ColumnPair:
+    shape = item["shape"]
+    return ColumnPair(**{**item, "shape": None if shape is None else ColumnShape(**{**shape, "names": tuple(shape["names"])})})

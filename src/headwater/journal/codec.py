@@ -64,13 +64,15 @@ def count(batch: ChangeBatch) -> Counts:
 
 def schema_to_text(schema: TableSchema) -> str:
     """A table schema as JSON."""
-    return json.dumps([schema.table.schema, schema.table.name, [astuple(c) for c in schema.columns]], ensure_ascii=False)
+    called = schema.called and astuple(schema.called)
+    return json.dumps([*astuple(schema.table), [astuple(c) for c in schema.columns], schema.id, called], ensure_ascii=False)
 
 
 def schema_from_text(text: str) -> TableSchema:
     """The schema again."""
-    schema, name, columns = json.loads(text)
-    return TableSchema(TableName(schema, name), tuple(Column(*c) for c in columns))
+    schema, name, columns, *rest = json.loads(text)  # journals of earlier versions know no ids, and columns without numbers
+    id_, called = rest or ("", None)
+    return TableSchema(TableName(schema, name), tuple(Column(*c) for c in columns), id_, TableName(*called) if called else None)
 
 
 class Schemas:

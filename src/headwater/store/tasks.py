@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import RowMapping, and_, delete, or_, select, update
 
-from headwater.domain.mapping import ColumnPair
+from headwater.domain.mapping import ColumnPair, ColumnShape
 from headwater.ports.store import Mapping, Scope, Task
 from headwater.store import schema
 from headwater.store.base import SqlPart, cleaned, storable
@@ -40,7 +41,7 @@ def _mapping(row: RowMapping) -> Mapping:
     values = {name: row[name] for name in Mapping.__dataclass_fields__}
     for name in ("source_columns", "target_columns", "pairs"):
         values[name] = tuple(values[name])
-    values["columns"] = tuple(ColumnPair(source, target, key) for source, target, key in values["columns"])
+    values["columns"] = tuple(_pair(*stored) for stored in values["columns"])
     return Mapping(**values)
 
 
@@ -48,8 +49,13 @@ def _mapping_values(mapping: Mapping) -> dict[str, Any]:
     values = {name: getattr(mapping, name) for name in Mapping.__dataclass_fields__}
     for name in ("source_columns", "target_columns", "pairs"):
         values[name] = list(values[name])
-    values["columns"] = [[pair.source, pair.target, pair.key] for pair in mapping.columns]
+    values["columns"] = [[pair.source, pair.target, pair.key, pair.shape and asdict(pair.shape)] for pair in mapping.columns]
     return values
+
+
+def _pair(source: str, target: str, key: bool, shape: dict[str, Any] | None = None) -> ColumnPair:
+    """A stored pair; those of earlier versions have no shape."""
+    return ColumnPair(source, target, key, ColumnShape(**{**shape, "names": tuple(shape["names"])}) if shape else None)
 
 
 class SqlTasks(SqlPart):
