@@ -51,7 +51,8 @@ def shared_cluster() -> Iterator[Callable[[Installation, str], PrivatePostgres]]
 
         def get(installation: Installation, role: str) -> PrivatePostgres:
             if (installation, role) not in running:
-                running[installation, role] = stack.enter_context(PrivatePostgres(installation))
+                server = PrivatePostgres(installation, settings={"max_prepared_transactions": "20"})
+                running[installation, role] = stack.enter_context(server)
             return running[installation, role]
 
         yield get

@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+_NAME = re.compile(r'(?:(?P<schema>"(?:[^"]|"")+"|[^".][^.]*)\.)?(?P<name>"(?:[^"]|"")+"|[^"].*)', re.DOTALL)
 
 
 @dataclass(frozen=True, order=True)
 class TableName:
-    """A table's name within one database. `str()` gives the API's `schema.table`."""
+    """A table's name within one database.
+
+    `str()` gives the API's `schema.table`, which `parse` reads back as the same name. Names stand as they are; only where that could be
+    read another way (a schema that holds a dot, a name that begins with a quotation mark) they are quoted as in SQL.
+    """
 
     schema: str
     name: str
 
     def __str__(self) -> str:
-        return f"{self.schema}.{self.name}"
+        schema = _quoted(self.schema) if "." in self.schema else _unambiguous(self.schema)
+        return f"{schema}.{_unambiguous(self.name)}"
 
     @classmethod
     def parse(cls, text: str, default_schema: str) -> TableName:
         """Read `schema.table`, or a bare `table` of the connection's default schema.
 
-        The first dot divides, so a schema whose own name holds a dot can't be named this way.
+        The first dot divides. Either part may be quoted as in SQL (`"my.schema".table`), with a quotation mark within it written
+        twice. Upper and lower case are always kept, quoted or not.
 
         Raises:
-            ValueError: a part is empty.
+            ValueError: a part is empty, or a quotation does not end where the part does.
         """
-        schema, dot, name = text.partition(".")
-        if not dot:
-            schema, name = default_schema, text
-        if not schema or not name:
+        found = _NAME.fullmatch(text)
+        if found is None or (found["schema"] is None and "." in text and not text.startswith('"')):
+            raise ValueError(f"'{text}' is not a table name; write schema.table, and names in quotation marks as in SQL")
+        schema = default_schema if found["schema"] is None else _unquoted(found["schema"])
+        if not schema:
             raise ValueError(f"'{text}' is not a table name; write schema.table")
-        return cls(schema, name)
+        return cls(schema, _unquoted(found["name"]))
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _unambiguous(name: str) -> str:
+    return _quoted(name) if name.startswith('"') else name
+
+
+def _unquoted(part: str) -> str:
+    return part[1:-1].replace('""', '"') if part.startswith('"') else part
 
 
 @dataclass(frozen=True)

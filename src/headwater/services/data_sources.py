@@ -39,6 +39,9 @@ ALIASES = {"POSTGRESQL/OPENGAUSS": "POSTGRESQL"}
 DATABASE_TIMEOUT_S = 20.0
 """How long a request waits for a database: the SDK waits 120 s, a person less."""
 
+TABLE_CHARS_MAX = 2 * (2 * 63 + 2) + 1
+"""The longest `schema.table`: two names of 63 characters, quoted, with each of them a quotation mark that is written twice."""
+
 RELEASE_TIMEOUT_S = 45.0
 """How long deleting a data source waits for the supervisor to drop what stands at the source, which it tries every 30 s."""
 
@@ -117,7 +120,7 @@ def column_view(column: Column) -> ColumnView:
 
 def table_name(parameter: str, written: str) -> TableName:
     """A table's name as a caller wrote it. Raises FDI.3033."""
-    checks.text(parameter, written, shortest=1, longest=256)
+    checks.text(parameter, written, shortest=1, longest=TABLE_CHARS_MAX)
     try:
         return TableName.parse(written, DEFAULT_SCHEMA)
     except ValueError as error:

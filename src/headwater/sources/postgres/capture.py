@@ -23,6 +23,8 @@ from headwater.wire.pgoutput import Decoder, Relation
 
 QUEUE_BYTES_MAX = 16 * 1024 * 1024
 """Decoded changes that may wait for the caller; beyond it reading stops."""
+UNMARKED = ("f", "n")
+"""Replica identities with which the stream marks no column as key: all columns, or none, are sent."""
 OBJECT_IN_USE = "55006"
 ACTIVE_SLOT_PATIENCE_S = 8.0
 """How long to wait for a slot that another process still reads, which may be our own one that was killed a moment ago."""
@@ -72,7 +74,8 @@ class Announcer:
     """Answers the decoder's announcements: which columns find a row. Looks the rest of the schema up in today's catalogue.
 
     The stream tells the names, the type numbers and the replica identity as they were; names of types, and the key of a table with replica
-    identity FULL, only the catalogue knows, as it is today.
+    identity FULL or NOTHING, only the catalogue knows, as it is today. (With NOTHING the server refuses updates and deletes of a
+    table that is published, so only inserts come, and those have all values.)
     """
 
     def __init__(self, config: PostgresConfig, tables: Sequence[TableName]) -> None:
@@ -89,8 +92,8 @@ class Announcer:
         """
         described = self._describe(relation)
         table = TableName(relation.schema, relation.name)
-        full = relation.replica_identity == "f"
-        flags = [in_key if full else column.identity for column, (_, _, in_key) in zip(relation.columns, described, strict=True)]
+        unmarked = relation.replica_identity in UNMARKED
+        flags = [in_key if unmarked else column.identity for column, (_, _, in_key) in zip(relation.columns, described, strict=True)]
         key = tuple(i for i, flag in enumerate(flags) if flag)
         if not key and table in self._wanted:
             raise SourceError(

@@ -18,13 +18,16 @@ SELECT n.nspname, c.relname
  ORDER BY 1, 2
 """
 
-KEY = """
+INDEX_KEY = """
 SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1] AS columns
   FROM pg_index i
- WHERE i.indrelid = c.oid
-   AND CASE c.relreplident WHEN 'i' THEN i.indisreplident WHEN 'n' THEN false ELSE i.indisprimary END
+ WHERE i.indrelid = c.oid AND i.indimmediate AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END
 """
-"""The columns by which changes find their row, for a table `c`: the replica identity's index, or else the primary key."""
+"""The columns that name a row of a table `c`: the replica identity's index, or else the primary key. Not a deferrable one: PostgreSQL takes
+none as replica identity, and refuses updates of the published table."""
+
+KEY = f"{INDEX_KEY} AND c.relreplident <> 'n'"
+"""The columns by which changes find their row, for a table `c`; none where its updates and deletes do not tell."""
 
 DESCRIBE = f"""
 SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
@@ -42,7 +45,7 @@ SELECT t.at, format_type(t.oid, t.modifier), a.attnotnull, coalesce(a.attnum = A
   FROM unnest(%(names)s::text[], %(oids)s::oid[], %(modifiers)s::int4[]) WITH ORDINALITY AS t (name, oid, modifier, at)
   LEFT JOIN pg_class c ON c.oid = %(relation)s
   LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = t.name AND NOT a.attisdropped
-  LEFT JOIN LATERAL ({KEY}) k ON true
+  LEFT JOIN LATERAL ({INDEX_KEY}) k ON true
  ORDER BY t.at
 """  # noqa: S608  glued from a constant
 """Today's word on the columns of a relation that the log announces: names of types, whether null is allowed, part of the key or not."""

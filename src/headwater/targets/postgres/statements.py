@@ -40,6 +40,7 @@ class Statements:
         by_name = {column.name: column for column in found.columns} if found else {}
         self._key = tuple(by_name[name] for name in self.key_names if name in by_name)
         self._table = quote(info.table.schema, info.table.name)
+        self._rows_of = self._table if info.partitioned else f"ONLY {self._table}"  # never those of tables that inherit from it
         self.rows, self.keys, self.kept = (quote(f"headwater_{what}_{number}") for what in ("rows", "keys", "kept"))
         self._unmapped = tuple(c.name for c in info.columns if c.writable and c.name not in self.columns)
         self.update = lru_cache(self._update)
@@ -70,22 +71,22 @@ class Statements:
     def _update(self, columns: tuple[str, ...]) -> bytes:
         """Update one row; parameters are the values and then the key."""
         assignments = ", ".join(f"{quote(name)} = {PARAMETER}" for name in self.values_of(columns))
-        return _final(f"UPDATE {self._table} AS t SET {assignments} WHERE {self._matches(PARAMETER for _ in self._key)}")
+        return _final(f"UPDATE {self._rows_of} AS t SET {assignments} WHERE {self._matches(PARAMETER for _ in self._key)}")
 
     @cached_property
     def delete(self) -> bytes:
         """Delete one row; parameters are the key."""
-        return _final(f"DELETE FROM {self._table} AS t WHERE {self._matches(PARAMETER for _ in self._key)}")
+        return _final(f"DELETE FROM {self._rows_of} AS t WHERE {self._matches(PARAMETER for _ in self._key)}")
 
     def _move(self, columns: tuple[str, ...]) -> bytes:
         """A `Move`. Parameters by name: v0, v1, ... the values of `columns`, o0, o1, ... the old key, n0, n1, ... the new one."""
         old = self._matches(f"\0(o{i})s" for i in range(len(self._key)))
         new = self._matches(f"\0(n{i})s" for i in range(len(self._key)))
-        there = f"EXISTS (SELECT FROM {self._table} AS t WHERE {new})"
+        there = f"EXISTS (SELECT FROM {self._rows_of} AS t WHERE {new})"
         assignments = ", ".join(f"{quote(name)} = \0(v{i})s" for i, name in enumerate(columns))
         return _final(
-            f"WITH gone AS (DELETE FROM {self._table} AS t WHERE {old} AND NOT ({new}) AND {there}) "
-            f"UPDATE {self._table} AS t SET {assignments} WHERE ({new}) OR ({old} AND NOT {there})"
+            f"WITH gone AS (DELETE FROM {self._rows_of} AS t WHERE {old} AND NOT ({new}) AND {there}) "
+            f"UPDATE {self._rows_of} AS t SET {assignments} WHERE ({new}) OR ({old} AND NOT {there})"
         )
 
     # Whole batches.
@@ -109,12 +110,12 @@ class Statements:
     def delete_any(self) -> bytes:
         """Delete rows by an array of keys; for keys of one column."""
         (column,) = self._key
-        return _final(f"DELETE FROM {self._table} AS t WHERE t.{quote(column.name)} {_operator(column)} ANY ({PARAMETER})")
+        return _final(f"DELETE FROM {self._rows_of} AS t WHERE t.{quote(column.name)} {_operator(column)} ANY ({PARAMETER})")
 
     @cached_property
     def delete_staged(self) -> bytes:
         """Delete the rows whose keys are staged."""
-        return f"DELETE FROM {self._table} AS t USING pg_temp.{self.keys} AS s WHERE {self._matches_staged}".encode()
+        return f"DELETE FROM {self._rows_of} AS t USING pg_temp.{self.keys} AS s WHERE {self._matches_staged}".encode()
 
     def _update_staged(self, columns: tuple[str, ...], differing: bool) -> bytes:
         """Update rows from staged ones; with `differing` only those that are not the same already, byte for byte."""
@@ -122,7 +123,7 @@ class Statements:
         assignments = ", ".join(f"{quote(name)} = s.{quote(name)}" for name in values)
         records = [f"CAST(ROW({_list(values, alias)}) AS record)" for alias in ("t", "s")]
         condition = f" AND {records[0]} OPERATOR(pg_catalog.*<>) {records[1]}" if differing else ""
-        statement = f"UPDATE {self._table} AS t SET {assignments} FROM pg_temp.{self.rows} AS s WHERE {self._matches_staged}{condition}"
+        statement = f"UPDATE {self._rows_of} AS t SET {assignments} FROM pg_temp.{self.rows} AS s WHERE {self._matches_staged}{condition}"
         return statement.encode()
 
     @cached_property
@@ -140,13 +141,13 @@ class Statements:
     def keep_unmapped(self) -> bytes:
         """Keep what the table's other columns hold in the rows that are staged."""
         columns = _list((*self.key_names, *self._unmapped), "t")
-        joined = f"{self._table} AS t JOIN pg_temp.{self.rows} AS s ON {self._matches_staged}"
+        joined = f"{self._rows_of} AS t JOIN pg_temp.{self.rows} AS s ON {self._matches_staged}"
         return f"CREATE TEMP TABLE {self.kept} ON COMMIT DROP AS SELECT {columns} FROM {joined}".encode()
 
     @cached_property
     def delete_replaced(self) -> bytes:
         """Delete the rows whose keys are among the staged rows."""
-        return f"DELETE FROM {self._table} AS t USING pg_temp.{self.rows} AS s WHERE {self._matches_staged}".encode()
+        return f"DELETE FROM {self._rows_of} AS t USING pg_temp.{self.rows} AS s WHERE {self._matches_staged}".encode()
 
     @cached_property
     def insert_replaced(self) -> bytes:
@@ -168,17 +169,17 @@ class Statements:
     @cached_property
     def truncate(self) -> bytes:
         """Remove all rows, the quick way."""
-        return f"TRUNCATE {self._table}".encode()
+        return f"TRUNCATE {self._rows_of}".encode()
 
     @cached_property
     def clear(self) -> bytes:
         """Remove all rows, the way that is always allowed."""
-        return f"DELETE FROM {self._table}".encode()
+        return f"DELETE FROM {self._rows_of}".encode()
 
     def remove_missing(self, chunk: Chunk) -> bytes:
         """Delete the rows of a chunk's key range that are not staged. Parameters: `bounds_of(chunk)`."""
         missing = f"NOT EXISTS (SELECT FROM pg_temp.{self.rows} AS s WHERE {self._matches_staged})"
-        return _final(f"DELETE FROM {self._table} AS t WHERE {' AND '.join([*self._range('t', chunk), missing])}")
+        return _final(f"DELETE FROM {self._rows_of} AS t WHERE {' AND '.join([*self._range('t', chunk), missing])}")
 
     def stray(self, chunk: Chunk) -> bytes:
         """One row where a staged row lies outside of the chunk's key range, or the range is empty, as the target orders keys.
