@@ -24,8 +24,8 @@ from typing import IO
 from headwater.domain.errors import HeadwaterError
 from headwater.engine.control import Control, SystemClock
 from headwater.engine.messages import encode, exit_line, read_order, report_line
-from headwater.engine.orders import ApplyOrder, CaptureOrder
-from headwater.ports.runtime import ApplyReport, CaptureReport, Exit, WorkerSpec
+from headwater.engine.orders import ApplyOrder, CaptureOrder, VerifyOrder
+from headwater.ports.runtime import Exit, Report, WorkerSpec
 
 PR_SET_PDEATHSIG = 1
 
@@ -58,6 +58,8 @@ def _run(spec: WorkerSpec, control: Control) -> Exit:
     try:
         if spec.kind == "capture":
             run_capture(CaptureOrder.read(spec.payload), control)
+        elif spec.kind == "verify":
+            run_verify(VerifyOrder.read(spec.payload), control)
         else:
             run_apply(ApplyOrder.read(spec.payload["order"]), spec.payload["epoch"], control)
     except HeadwaterError as error:
@@ -102,6 +104,24 @@ def run_apply(order: ApplyOrder, epoch: int, control: Control) -> None:
     apply(job, control, SystemClock())
 
 
+def run_verify(order: VerifyOrder, control: Control) -> None:
+    """Build and run a verification."""
+    from headwater import adapters
+    from headwater.engine.verify import VerifyJob, verify
+
+    job = VerifyJob(
+        order.task_id,
+        order.mappings,
+        order.shared,
+        adapters.source(order.source.type, order.source.id, order.source.content, order.source.secrets),
+        adapters.target(order.target.type, order.target.id, order.target.content, order.target.secrets),
+        lambda: adapters.journal_reader(Path(order.journal_dir)),
+        order.repair,
+        order.load,
+    )
+    verify(job, control, SystemClock())
+
+
 class Mouth:
     """Says what is new, at most every `REPORT_S`, from a thread of its own: a loop that waits for a server still reports."""
 
@@ -109,11 +129,11 @@ class Mouth:
         self._output = output
         self._lock = threading.Lock()
         self._news = threading.Event()
-        self._newest: CaptureReport | ApplyReport | None = None
-        self._said: CaptureReport | ApplyReport | None = None
+        self._newest: Report | None = None
+        self._said: Report | None = None
         self._ended = False
 
-    def post(self, report: CaptureReport | ApplyReport) -> None:
+    def post(self, report: Report) -> None:
         """Make this the newest report."""
         if report != self._newest:
             self._newest = report

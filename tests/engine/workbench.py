@@ -11,10 +11,12 @@ from headwater.domain.mapping import ColumnPair, TableMapping
 from headwater.domain.tables import Column, TableName, TableSchema
 from headwater.engine.apply import ApplyJob, apply
 from headwater.engine.capture import CaptureJob, capture
-from headwater.engine.control import Clock, Control
+from headwater.engine.control import Clock, Control, SystemClock
 from headwater.engine.followed import MemoryNote
+from headwater.engine.orders import VerifyLoad
+from headwater.engine.verify import VerifyJob, verify
 from headwater.ports.journal import Retention
-from headwater.ports.runtime import ApplyReport, CaptureReport
+from headwater.ports.runtime import ApplyReport, CaptureReport, VerifyReport
 from headwater.ports.target import CopyState
 from headwater.testing import FaultScript, MemoryJournal, MemoryTarget, MovedClock, ScriptedSource
 from tests.databases import wait_until
@@ -120,11 +122,26 @@ class Workbench:
 
         wait_until(reached, what="all is applied")
 
+    def verify_job(self, repair: bool = False, shared: frozenset[str] = frozenset(), load: VerifyLoad | None = None) -> VerifyJob:
+        """A verification of the task, in small chunks and without pauses."""
+        small = load or VerifyLoad(chunk_rows=10, pause_s=0.0, settle_s=10.0)
+        return VerifyJob("task", self.mappings, shared, self.source, self.target, self.journal.reader, repair, small)
+
+    def verify(self, job: VerifyJob | None = None, running: bool = True) -> VerifyReport:
+        """Verify the task and give the last report."""
+        control = Control()
+        control.tell({"running": running})
+        verify(job or self.verify_job(), control, SystemClock())
+        assert isinstance(control.report, VerifyReport)
+        assert control.report.state == "done"
+        return control.report
+
 
 def report_of(running: Running) -> ApplyReport | CaptureReport:
     """Its newest report."""
-    assert running.control.report is not None
-    return running.control.report
+    report = running.control.report
+    assert isinstance(report, ApplyReport | CaptureReport)
+    return report
 
 
 @contextmanager

@@ -60,6 +60,8 @@ POLICIES: dict[str, Policy] = {
     "stalled": Policy("retry", "Headwater goes on by itself as soon as what is in the way is gone."),
     "fenced": Policy("replace", "A newer run of this task has taken over."),
     "crashed": Policy("retry", "The worker process ended without a word (killed, out of memory?); it is started again."),
+    "compare_timeout": Policy("stop", "Raise verify.statement_timeout_s, or lower verify.chunk_rows."),
+    "compare_impossible": Policy("stop", "Compare the tables by other means; the message names what has no common text."),
     "internal": Policy("retry", "An error that Headwater does not know; see the service's log. It is tried again."),
 }
 

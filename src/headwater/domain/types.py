@@ -167,3 +167,14 @@ def _read(spelling: str) -> _Type:
     name = " ".join(words).rpartition(".")[2].strip('"') if "." in found["name"] else " ".join(words)
     numbers = re.findall(r"-?\d+", found["length"] or "")
     return _Type(_ALIASES.get(name, name), tuple(int(n) for n in numbers) or None, array=bool(found["array"]))
+
+
+def name_of(spelling: str) -> str:
+    """A type's name without length, in its long spelling, with `[]` for an array of any dimension."""
+    found = _read(spelling)
+    return f"{found.name}[]" if found.array else found.name
+
+
+def known(spelling: str) -> bool:
+    """Whether it is one of the types of this table, or an array of one: PostgreSQL's own, the same on every server."""
+    return "." not in spelling and '"' not in spelling and (name := _read(spelling).name) in _READS.keys() | TEXTS and name != "citext"

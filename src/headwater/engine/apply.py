@@ -19,6 +19,7 @@ from headwater.engine.ahead import Ahead
 from headwater.engine.collect import Batch, Collector, Idle, Prepared, follow, prepared
 from headwater.engine.control import Clock, Control
 from headwater.engine.misfits import Misfit
+from headwater.engine.repair import Repairer
 from headwater.engine.snapshot import CopyJob, copy
 from headwater.engine.tally import Tally
 from headwater.engine.watchdog import Watchdog
@@ -93,6 +94,7 @@ class Follower:
 
         What was written together with the beginning of a large transaction, within which the table changed, is read once more for that.
         """
+        self._repairer = Repairer(self._job.mappings, self._job.source, self._run, self._reader, control, self._clock)
         found = self._read(control, None)
         if found is not None and self._place.offset != found.offset:
             self._read(control, found)
@@ -140,6 +142,8 @@ class Follower:
                 self._write(item)
             if not self._writing and self._passed != self._place and self._clock.monotonic() >= self._commit_at:
                 self._commit(self._passed)
+            if not self._writing:
+                self._repairer.step(self._passed, self._commit)
             self._report()
 
     def _write(self, item: Prepared) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from headwater.ports.runtime import ApplyReport, CaptureReport
+from headwater.ports.runtime import RepairAsk, Report
 
 UNTOLD = 0
 """The needed offset before anybody told one: everything is kept, because a running task may need it."""
@@ -42,13 +42,16 @@ class SystemClock:
 class Control:
     """One worker's line. Thread-safe.
 
-    `needed_offset` is the lowest journal offset that a running task still needs; None: nobody needs any."""
+    `needed_offset` is the lowest journal offset that a running task still needs; None: nobody needs any. `repair` is the newest
+    wish for a repair (an apply's); `running` tells whether the task has an apply (a verification's)."""
 
-    def __init__(self, post: Callable[[CaptureReport | ApplyReport], None] | None = None) -> None:
+    def __init__(self, post: Callable[[Report], None] | None = None) -> None:
         self._stop = threading.Event()
         self._post = post
         self.needed_offset: int | None = UNTOLD
-        self.report: CaptureReport | ApplyReport | None = None
+        self.repair: RepairAsk | None = None
+        self.running = False
+        self.report: Report | None = None
 
     @property
     def stopping(self) -> bool:
@@ -61,13 +64,22 @@ class Control:
             self._stop.set()
         if "needed_offset" in command:
             self.needed_offset = command["needed_offset"]
+        if "repair" in command:
+            self.repair = read_ask(command["repair"])
+        if "running" in command:
+            self.running = command["running"]
 
     def pause(self, timeout_s: float) -> bool:
         """Sleep, but no longer than until the worker is asked to stop; True where it is."""
         return self._stop.wait(timeout_s)
 
-    def post(self, report: CaptureReport | ApplyReport) -> None:
+    def post(self, report: Report) -> None:
         """Make this the newest report."""
         self.report = report
         if self._post is not None:
             self._post(report)
+
+
+def read_ask(message: dict[str, Any]) -> RepairAsk:
+    """A wish for a repair as it comes out of JSON."""
+    return RepairAsk(message["number"], message["mapping_id"], tuple(tuple(key) for key in message["keys"]))

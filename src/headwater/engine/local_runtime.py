@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from headwater.engine.log import Log
 from headwater.engine.messages import encode, order_line, read_report
-from headwater.ports.runtime import ApplyReport, CaptureReport, Exit, WorkerSpec
+from headwater.ports.runtime import Exit, Report, WorkerSpec
 
 LINE_MAX = 1 << 20
 """A line from a worker that is longer than this ends its connection (P9)."""
@@ -54,13 +54,13 @@ class LocalWorker:
     def __init__(self, spec: WorkerSpec, process: subprocess.Popen[bytes] | None, ended: Exit | None = None) -> None:
         self.spec = spec
         self.process = process
-        self._report: CaptureReport | ApplyReport | None = None
+        self._report: Report | None = None
         self._said: Exit | None = ended
         self._ended: Exit | None = ended
         self._lock = threading.Lock()
         self.heard_at = time.monotonic()
 
-    def report(self) -> CaptureReport | ApplyReport | None:
+    def report(self) -> Report | None:
         """See `Worker.report`."""
         return self._report
 

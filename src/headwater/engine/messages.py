@@ -10,7 +10,18 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from headwater.ports.runtime import ApplyReport, CaptureReport, Exit, TableReport, WorkerSpec
+from headwater.engine.control import read_ask
+from headwater.ports.runtime import (
+    ApplyReport,
+    CaptureReport,
+    Exit,
+    KeyDifference,
+    Report,
+    TableReport,
+    VerifiedTable,
+    VerifyReport,
+    WorkerSpec,
+)
 
 MESSAGE_MAX = 1000
 """Error texts are cut to this many characters (P9)."""
@@ -31,17 +42,30 @@ def read_order(line: bytes) -> WorkerSpec:
     return WorkerSpec(**json.loads(line))
 
 
-def report_line(report: CaptureReport | ApplyReport) -> bytes:
+KINDS: dict[type[Report], str] = {ApplyReport: "apply", CaptureReport: "capture", VerifyReport: "verify"}
+
+
+def report_line(report: Report) -> bytes:
     """A report."""
-    return encode({"report": {"of": "apply" if isinstance(report, ApplyReport) else "capture", **asdict(report)}})
+    return encode({"report": {"of": KINDS[type(report)], **asdict(report)}})
 
 
-def read_report(message: dict[str, Any]) -> CaptureReport | ApplyReport:
+def read_report(message: dict[str, Any]) -> Report:
     """Read the object below `report`."""
     fields = dict(message)
-    if fields.pop("of") == "capture":
+    kind = fields.pop("of")
+    if kind == "verify":
+        ask = fields["ask"]
+        tables = tuple(_verified(table) for table in fields["tables"])
+        return VerifyReport(**{**fields, "tables": tables, "ask": None if ask is None else read_ask(ask)})
+    if kind == "capture":
         return CaptureReport(**{**fields, "lost": tuple((name, offset) for name, offset in fields["lost"])})
     return ApplyReport(**{**fields, "tables": tuple(TableReport(**t) for t in fields["tables"])})
+
+
+def _verified(fields: dict[str, Any]) -> VerifiedTable:
+    keys = tuple(KeyDifference(tuple(one["key"]), one["kind"], one["repaired"]) for one in fields["keys"])
+    return VerifiedTable(**{**fields, "left_out": tuple(fields["left_out"]), "keys": keys})
 
 
 def exit_line(ended: Exit) -> bytes:

@@ -84,6 +84,51 @@ class ApplyOrder:
         )
 
 
+@dataclass(frozen=True)
+class VerifyLoad:
+    """How much a verification may ask of the databases: rows per chunk, the pause between two chunks, the limit of one statement; how
+    long rows that keep moving are looked at, and how many differing keys of a table are kept."""
+
+    chunk_rows: int = 20_000
+    pause_s: float = 0.02
+    statement_timeout_s: float = 30.0
+    settle_s: float = 60.0
+    keys_max: int = 1000
+
+
+@dataclass(frozen=True)
+class VerifyOrder:
+    """One verification of one task. `shared` are the mappings into whose target tables others write too."""
+
+    task_id: str
+    source: Connection
+    target: Connection
+    journal_dir: str
+    mappings: tuple[TableMapping, ...]
+    shared: frozenset[str] = frozenset()
+    repair: bool = False
+    load: VerifyLoad = field(default_factory=VerifyLoad)
+
+    def payload(self) -> Payload:
+        """As JSON."""
+        mappings = [{**asdict(m), "operations": sorted(m.operations)} for m in self.mappings]
+        return {**asdict(self), "mappings": mappings, "shared": sorted(self.shared)}
+
+    @classmethod
+    def read(cls, payload: Payload) -> VerifyOrder:
+        """From `payload`."""
+        return cls(
+            payload["task_id"],
+            Connection(**payload["source"]),
+            Connection(**payload["target"]),
+            payload["journal_dir"],
+            _mappings(payload["mappings"]),
+            frozenset(payload["shared"]),
+            payload["repair"],
+            VerifyLoad(**payload["load"]),
+        )
+
+
 def _mappings(items: Sequence[Payload]) -> tuple[TableMapping, ...]:
     return tuple(
         TableMapping(

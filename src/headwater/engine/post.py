@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from headwater.domain.failures import Decision, decide
-from headwater.engine.orders import ApplyOrder, CaptureOrder
-from headwater.ports.runtime import ApplyReport, CaptureReport, Exit, Runtime, Worker, WorkerSpec
+from headwater.engine.orders import ApplyOrder, CaptureOrder, VerifyOrder
+from headwater.ports.runtime import Exit, Report, Runtime, Worker, WorkerSpec
 
 DRAIN_S = 8.0
 """How long a worker may take to reach a commit when it is asked to stop; then it is killed (its place is kept)."""
@@ -28,13 +28,13 @@ class Ended:
 class Post:
     """One worker's place. All times are monotonic seconds, handed in."""
 
-    def __init__(self, kind: Literal["capture", "apply"], id: str, runtime: Runtime) -> None:
+    def __init__(self, kind: Literal["capture", "apply", "verify"], id: str, runtime: Runtime) -> None:
         self.kind, self.id = kind, id
-        self.order: CaptureOrder | ApplyOrder | None = None
+        self.order: CaptureOrder | ApplyOrder | VerifyOrder | None = None
         self.worker: Worker | None = None
         self.epoch = 0
         self.failing: Exit | None = None
-        self.last_report: CaptureReport | ApplyReport | None = None
+        self.last_report: Report | None = None
         self.fresh = False  # the last report is by the worker that holds the post
         self._runtime = runtime
         self._failures = 0
@@ -57,7 +57,7 @@ class Post:
         return self.worker is not None and self.worker.report() is None
 
     @property
-    def newest(self) -> CaptureReport | ApplyReport | None:
+    def newest(self) -> Report | None:
         """What was said last here, whether it was taken in already or not."""
         report = self.worker.report() if self.worker is not None else None
         return report or self.last_report
@@ -66,7 +66,7 @@ class Post:
         """True where the post is free and no pause after a failure is left."""
         return not self.busy and now >= self._retry_at
 
-    def start(self, order: CaptureOrder | ApplyOrder, payload: dict[str, Any], epoch: int, now: float) -> None:
+    def start(self, order: CaptureOrder | ApplyOrder | VerifyOrder, payload: dict[str, Any], epoch: int, now: float) -> None:
         """Put a worker here."""
         self.order, self.epoch, self._started_at, self._kill_at = order, epoch, now, None
         self.fresh = False

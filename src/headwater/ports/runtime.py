@@ -1,4 +1,4 @@
-"""Where workers run, and what they report. A worker is one capture (per source) or one apply (per task)."""
+"""Where workers run, and what they report. A worker is one capture (per source), one apply (per task) or one verification."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class WorkerSpec:
     Two specs that compare equal need the same worker; the supervisor replaces a worker whose spec has changed.
     """
 
-    kind: Literal["capture", "apply"]
-    id: str  # data source id of a capture, task id of an apply
+    kind: Literal["capture", "apply", "verify"]
+    id: str  # data source id of a capture, task id of an apply, id of a verification
     payload: dict[str, Any] = field(repr=False, hash=False)
 
 
@@ -90,6 +90,75 @@ class ApplyReport:
 
 
 @dataclass(frozen=True)
+class KeyDifference:
+    """A row that differs. `key` is its key's text (cut where it is long), `kind` what is wrong at the target: `missing`, `extra` (the
+    source has no such row) or `differing`. `repaired` once it was written again and found equal."""
+
+    key: tuple[str, ...]
+    kind: Literal["missing", "extra", "differing"]
+    repaired: bool = False
+
+
+@dataclass(frozen=True)
+class VerifiedTable:
+    """How far the comparison of one mapping is. Counts are rows.
+
+    `state`: `pending`, `comparing`, then `equal`, `different`, `unsettled` (some rows never stood still, or changed since a stopped
+    task's checkpoint; all others are equal) or `not_compared` (with the reason in `message`). `repaired` of the differences were
+    repaired. `keys` are the first differences; `left_out` names column pairs that can't be compared, with the reason.
+    """
+
+    mapping_id: str
+    source_table: str
+    target_table: str
+    state: Literal["pending", "comparing", "equal", "different", "unsettled", "not_compared"] = "pending"
+    rows: int = 0
+    rows_expected: int = 0
+    missing: int = 0
+    extra: int = 0
+    differing: int = 0
+    repaired: int = 0
+    unsettled: int = 0
+    left_out: tuple[str, ...] = ()
+    message: str = ""
+    keys: tuple[KeyDifference, ...] = ()
+
+    @property
+    def different(self) -> int:
+        """Rows that were found to differ, repaired or not."""
+        return self.missing + self.extra + self.differing
+
+
+@dataclass(frozen=True)
+class RepairAsk:
+    """A wish to the task's apply: write the rows with these keys as the source has them now (see `engine/repair.py`). `number` rises."""
+
+    number: int
+    mapping_id: str
+    keys: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What a verification last said. `outcome` is set at its end: `equal`, `repaired`, `different`, or `unsettled` (not proved).
+
+    `offset`: everything that the task had applied before it is proved equal, where the outcome says so. `rows_per_s` counts rows of the
+    source."""
+
+    state: Literal["starting", "waiting", "comparing", "done"]
+    message: str = ""
+    outcome: Literal["", "equal", "repaired", "different", "unsettled"] = ""
+    offset: int | None = None
+    rows: int = 0
+    rows_per_s: float = 0.0
+    tables: tuple[VerifiedTable, ...] = ()
+    ask: RepairAsk | None = None
+
+
+Report = CaptureReport | ApplyReport | VerifyReport
+
+
+@dataclass(frozen=True)
 class Exit:
     """How a worker ended. `kind` is a key of the failure table, `stopped` for an end that was asked for, `crashed` for
     a process that ended without a word."""
@@ -103,14 +172,15 @@ class Worker(Protocol):
 
     spec: WorkerSpec
 
-    def report(self) -> CaptureReport | ApplyReport | None:
+    def report(self) -> Report | None:
         """The newest report; None before the first."""
 
     def exited(self) -> Exit | None:
         """How it ended; None while it runs."""
 
     def tell(self, command: dict[str, Any]) -> None:
-        """Send a command: `{"stop": true}` (drain to a commit and end), `{"needed_offset": n}` (capture: retention)."""
+        """Send a command: `{"stop": true}` (drain to a commit and end), `{"needed_offset": n}` (capture: retention),
+        `{"repair": {...}}` (apply: a `RepairAsk`), `{"running": bool}` (verify: whether the task has an apply)."""
 
     def kill(self) -> None:
         """End it now. Idempotent."""

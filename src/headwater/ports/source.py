@@ -8,6 +8,7 @@ from typing import Protocol
 
 from headwater.domain.changes import Frame
 from headwater.domain.tables import TableName, TableSchema
+from headwater.ports.compare import SourceComparison
 
 
 @dataclass(frozen=True)
@@ -142,3 +143,6 @@ class Source(Protocol):
 
     def release(self) -> None:
         """Drop what `publish` made. Idempotent."""
+
+    def compare(self, timeout_s: float) -> SourceComparison:
+        """A session for comparing; each of its statements ends after `timeout_s`."""

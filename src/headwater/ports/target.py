@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable
 from headwater.domain.tables import TableName, TableSchema
+from headwater.ports.compare import Comparison
 from headwater.ports.source import Chunk, Finding
 
 
@@ -174,3 +175,6 @@ class Target(Protocol):
 
     def forget(self, task_id: str) -> None:
         """Remove the task's checkpoint and table states. Rows stay. Idempotent."""
+
+    def compare(self, timeout_s: float) -> Comparison:
+        """A session for comparing; each of its statements ends after `timeout_s`."""

@@ -17,6 +17,7 @@ from headwater.domain.changes import Frame, Op
 from headwater.domain.errors import SourceError
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.source import Captured, Chunk, Finding
+from headwater.testing.compare import MemoryComparison
 from headwater.testing.faults import FaultScript, MovedClock
 from headwater.testing.rows import Change, Key, Row, Transaction, frame, order, text_row
 
@@ -251,6 +252,17 @@ class ScriptedSource:
         with self.faults.around("source.release"):
             self.reach()
             self.slot, self.slot_ever, self.publication = None, False, frozenset()
+
+    def compare(self, timeout_s: float) -> MemoryComparison:  # noqa: ARG002 - nothing takes time here
+        """See `Source.compare`."""
+        self.reach()
+
+        def look(table: TableName) -> tuple[TableSchema, list[Row]] | None:
+            self.faults.point("source.compare")
+            self.reach()
+            return (self.schemas[table], list(self.state[table].values())) if table in self.schemas else None
+
+        return MemoryComparison(look, lambda: str(len(self.log)), lambda: self.faults.point("source.values", "after"))
 
     def reach(self) -> None:
         """Raise where the server can't be reached."""

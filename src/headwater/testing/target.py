@@ -19,6 +19,7 @@ from headwater.domain.merge import MergedTable, MergeStep, Move
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.source import Chunk, Finding
 from headwater.ports.target import Checkpoint, CopyState, Look, TableState, Written
+from headwater.testing.compare import MemoryComparison
 from headwater.testing.faults import FaultScript
 from headwater.testing.rows import Key, Row, order, parse_text_rows
 
@@ -150,6 +151,19 @@ class MemoryTarget:
         with self.faults.around("target.forget"), self.lock:
             self._reach()
             self.places.pop(task_id, None)
+
+    def compare(self, timeout_s: float) -> MemoryComparison:  # noqa: ARG002 - nothing takes time here
+        """See `Target.compare`."""
+        self._reach()
+
+        def look(table: TableName) -> tuple[TableSchema, list[Row]] | None:
+            with self.lock:
+                self.faults.point("target.compare")
+                self._reach()
+                found = self.tables_by_name.get(table)
+                return None if found is None else (found.schema, [dict(row) for row in found.rows.values()])
+
+        return MemoryComparison(look)
 
     def _reach(self) -> None:
         if not self.reachable:

@@ -9,12 +9,13 @@ from typing import Any
 
 import psycopg
 
+from headwater.dialects.postgres_compare import PostgresComparison
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.source import Finding
 from headwater.sources.postgres import catalogue, positions, publication, readiness
 from headwater.sources.postgres.capture import PostgresLog, open_log
 from headwater.sources.postgres.config import PostgresConfig
-from headwater.sources.postgres.connect import connect, translated
+from headwater.sources.postgres.connect import connect, source_error, translated
 from headwater.sources.postgres.snapshot import PostgresSnapshot
 
 SETTLE_POLL_S = 0.05
@@ -90,6 +91,12 @@ class PostgresSource:
         """See `Source.release`."""
         with self._session("Dropping slot and publication") as session:
             publication.release(session, self.config)
+
+    def compare(self, timeout_s: float) -> PostgresComparison:
+        """See `Source.compare`."""
+        return PostgresComparison(
+            connect(self.config), timeout_s, lambda error, doing: source_error(f"{doing.capitalize()} in {self.config.place}", error)
+        )
 
     @contextmanager
     def _session(self, doing: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from headwater.dialects.postgres_compare import PostgresComparison
 from headwater.domain.mapping import TableMapping
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.source import Finding
@@ -70,6 +71,10 @@ class PostgresTarget:
             if checkpoints.prepared(connection):
                 checkpoints.forget(connection, task_id)
                 connection.commit()
+
+    def compare(self, timeout_s: float) -> PostgresComparison:
+        """See `Target.compare`."""
+        return PostgresComparison(connect(self._config), timeout_s, lambda error, doing: translate(error, f"{doing} at {self._config}"))
 
     @contextmanager
     def _connected(self, doing: str) -> Iterator[Connection]:
