@@ -93,7 +93,8 @@ class Model(RuleBasedStateMachine):
     @rule(task_id=tasks, crash=steps, commits=st.one_of(st.none(), st.integers(1, 3)), meanwhile=st.lists(changes, max_size=2))
     def run(self, task_id: str, crash: int | None, commits: int | None, meanwhile: list[list[Change]]) -> None:
         """A run, up to a crash or a stop, while the source goes on."""
-        self.world.faults.before("source.snapshot.position", lambda: [self.transact(wanted, 1, 0) for wanted in meanwhile])
+        for seam in ("source.snapshot.position", "source.exact_snapshot.position"):
+            self.world.faults.before(seam, lambda: [self.transact(wanted, 1, 0) for wanted in meanwhile])
         with self.world.crashing(crash):
             self.world.run(task_id, commits)
         self.world.faults.clear()
@@ -152,6 +153,11 @@ class Model(RuleBasedStateMachine):
         """Time goes on a little, so that no commit lies in the very microsecond of the break."""
         self.world.source.lose_slot()
         self.world.clock.move(0.005)
+
+    @rule()
+    def use_up_the_slots(self) -> None:
+        """Copies have to do without an exact moment, or have one again."""
+        self.world.source.slots_left = not self.world.source.slots_left
 
     @rule()
     def lose_snapshots(self) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from typing import Any, Self
 
+import psycopg
 import pytest
 
+from headwater.clusters import Installation, PrivatePostgres
+from headwater.domain.changes import Frame
 from headwater.domain.errors import SourceError
 from headwater.ports.source import Chunk
 from headwater.sources.postgres import PostgresSource, snapshot
 from headwater.sources.postgres.snapshot import PostgresSnapshot
+from tests.conftest import BOTH, ClusterFactory
 from tests.databases import Database, wait_until
 from tests.sources.postgres_logs import Follower, source_of, table
 
@@ -331,3 +338,128 @@ def unescaped(value: bytes) -> bytes | None:
             made += value[at : at + 1]
             at += 1
     return made
+
+
+class Writers:
+    """Sessions that keep committing rows of `t`, each transaction with a number of its own, until told to stop."""
+
+    def __init__(self, database: Database, sessions: int = 3) -> None:
+        self._database, self._stop = database, threading.Event()
+        self._numbers = itertools.count(1)
+        self._threads = [threading.Thread(target=self._write, args=(n,)) for n in range(sessions)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *left: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _write(self, session: int) -> None:
+        with self._database.connect(autocommit=False) as connection:
+            connection.execute(f"SET synchronous_commit = {'off' if session == 0 else 'on'}".encode())
+            while not self._stop.is_set():
+                self._transaction(connection, next(self._numbers))
+
+    def _transaction(self, connection: psycopg.Connection[Any], number: int) -> None:
+        """Some are long, some have subtransactions, some are prepared and committed later, some are given up."""
+        connection.execute("INSERT INTO t (id) VALUES (%s)", [number])
+        if number % 5 == 0:
+            connection.execute("SELECT pg_sleep(0.05)")
+        if number % 7 == 0:
+            connection.execute("SAVEPOINT s")
+            connection.execute("INSERT INTO t (id) VALUES (%s)", [number])
+            connection.execute("ROLLBACK TO SAVEPOINT s" if number % 2 else "RELEASE SAVEPOINT s")
+        if number % 11 == 0:
+            connection.rollback()
+        elif number % 3 == 0:
+            connection.execute(f"PREPARE TRANSACTION 'p{number}'".encode())
+            connection.commit()
+            connection.autocommit = True
+            connection.execute(f"COMMIT PREPARED 'p{number}'".encode())
+            connection.autocommit = False
+        else:
+            connection.commit()
+
+
+@pytest.mark.parametrize("installation", BOTH, ids=lambda one: one.name)
+def test_an_exact_snapshot_divides_the_log(
+    installation: Installation, make_cluster: ClusterFactory, make_database: Callable[[PrivatePostgres], Database]
+) -> None:
+    """Under writers that never pause, for each of many snapshots: what is visible in it is what the log brings up to its position."""
+    database = make_database(make_cluster(installation, settings={"max_prepared_transactions": "20"}))
+    database.run("CREATE TABLE t (id int, at bigserial PRIMARY KEY)")
+    source = source_of(database)
+    source.publish([T])
+    seen: list[tuple[str, list[int]]] = []
+    with closing(source.open_log([T], None, False)) as log, Writers(database):
+        follower = Follower(log)
+        for _ in range(12):
+            taken = source.exact_snapshot([T], lambda: True)
+            assert taken is not None
+            with closing(taken):
+                follower.until(lambda: follower.row_count > 10 * (len(seen) + 1))
+                seen.append((taken.position, sorted(map(int, lines(taken, ["id"], [], WHOLE)))))
+        follower.passed(source, seen[-1][0])
+    logged = [(p, n) for frame in follower.frames for p, n in _numbers(frame)]
+    for position, visible in seen:
+        assert sorted(n for p, n in logged if source.reached(position, p)) == visible
+    assert len({position for position, _ in seen}) == len(seen)
+    assert seen[-1][1]
+
+
+def _numbers(frame: Frame) -> Iterator[tuple[str, int]]:
+    """Position of its transaction and `id`, of each inserted row."""
+    places = frame.transactions.column("position").to_pylist()
+    for batch in frame.batches:
+        for row in batch.data.to_pylist():
+            yield places[row["_txn"]], int(row["id"])
+
+
+def test_an_exact_snapshot_waits_for_the_open_ones_and_can_be_given_up(database: Database, source: PostgresSource) -> None:
+    database.run("CREATE TABLE t (id int PRIMARY KEY)")
+    source.publish([T])
+    with database.connect(autocommit=False) as open_one:
+        open_one.execute("INSERT INTO t VALUES (1)")
+        assert source.exact_snapshot([T], lambda: False) is None
+        asked = iter([True, True])
+
+        def commit_at_last() -> bool:
+            if next(asked, None) is None:
+                open_one.commit()
+            return True
+
+        taken = source.exact_snapshot([T], commit_at_last)
+    assert taken is not None
+    with closing(taken):
+        assert lines(taken, ["id"], ["id"], WHOLE) == [b"1"]
+    wait_until(lambda: not database.rows("SELECT FROM pg_replication_slots WHERE slot_name LIKE '%copy%'"), what="no slot is left behind")
+
+
+@pytest.mark.parametrize("ruin", ["TRUNCATE t", "ALTER TABLE t ALTER id TYPE bigint"])
+def test_an_exact_snapshot_does_not_take_a_table_that_was_emptied_for_empty(database: Database, source: PostgresSource, ruin: str) -> None:
+    """TRUNCATE and rewrites show in snapshots that are older than they."""
+    database.run("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t SELECT generate_series(1, 10)")
+    source.publish([T])
+    taken = source.exact_snapshot([T], lambda: True)
+    assert taken is not None
+    with closing(taken):
+        database.run(ruin)
+        with pytest.raises(SourceError, match="emptied or rewritten") as error:
+            lines(taken, ["id"], ["id"], WHOLE)
+    assert error.value.kind == "source_unavailable"
+
+
+@pytest.mark.parametrize("limit", ["max_replication_slots", "max_wal_senders"])
+def test_without_a_slot_to_spare_the_reason_is_told(
+    make_cluster: ClusterFactory, make_database: Callable[[PrivatePostgres], Database], limit: str
+) -> None:
+    database = make_database(make_cluster(settings={limit: "1"}))
+    database.run("CREATE TABLE t (id int PRIMARY KEY)")
+    source_of(database).publish([T])
+    with closing(source_of(database).open_log([T], None, False)), pytest.raises(SourceError) as error:
+        source_of(database).exact_snapshot([T], lambda: True)
+    assert error.value.kind == "slots_exhausted"

@@ -39,6 +39,11 @@ class Decision:
 POLICIES: dict[str, Policy] = {
     "source_unavailable": Policy("retry", "Check that the source database is up and reachable; Headwater keeps trying."),
     "source_refused": Policy("stop", "Repair what the message names at the source, then start the task again."),
+    "slots_exhausted": Policy(
+        "retry",
+        "Free a replication slot and a WAL sender at the source (see pg_replication_slots), or raise max_replication_slots and "
+        "max_wal_senders there; a copy needs one more of each. Headwater keeps trying.",
+    ),
     "slot_lost": Policy(
         "stop",
         "The source no longer has the log that follows what was captured. "

@@ -1,14 +1,15 @@
 """The first copy: what is in the source's tables now, joined to the log without a gap, resumable chunk by chunk.
 
-    published? -> P0 = the journal's end -> settle -> snapshot -> chunks ... -> wait for the journal to pass the snapshot
-    -> exact_from = the journal's end -> copied
+    published? -> exact snapshot -> captured? -> since = the first offset behind the snapshot's position -> chunks ... -> copied
 
-Everything that the snapshot does not have comes after P0 in the journal; what it has and comes after P0 is applied once more, by key.
-Why this is exact, and what else was considered: `docs/decisions/0001-hand-over.md`.
+The snapshot has what was committed before its position and nothing else, so from `since` on the log has each change that the copy does not
+have, once. Why this is exact, and what else was considered: `docs/decisions/0014-an-exact-place-for-the-copy.md`. Where the source
+has no replication slot to spare, tables with a key are copied as `docs/decisions/0001-hand-over.md` tells: `since` is the journal's end
+before the snapshot, and what both have is applied once more, by key.
 
-Each step is on disk at the target before the next one begins, so that a crash anywhere resumes: P0 before the first chunk, each chunk with
-its mark, `exact_from` before the mappings are marked as copied. A snapshot that is lost is replaced by a new one: chunks that
-are done stay, P0 stays, `exact_from` grows.
+Each step is on disk at the target before the next one begins, so that a crash anywhere resumes: `since` before the first chunk, each
+chunk with its mark, `exact_from` before the mappings are marked as copied. A snapshot that is lost is replaced by a new one: chunks
+that are done stay, `since` stays, `exact_from` grows. A table without a key is one chunk: it is there as a whole or begun anew.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ POLL_S = 0.1
 SETTLE_S = (1.0, 2.0, 5.0, 15.0, 60.0)
 """How long the first, second, ... wait for the source's open transactions lasts; the last one repeats. Each one waits for those that
 are open when it begins, so waits that grow get through between long transactions that overlap. A stop is seen between them."""
+
+WAITING_FOR_OPEN = "Waiting for transactions that are open at the source: a copy can begin when they have ended."
 
 PROGRESS_S = 0.5
 """How often progress is reported while copying."""
@@ -86,14 +89,15 @@ class Copier:
         if not pending:
             return place
         self._until_published(pending)
-        place, states = self._begin(place, pending)
-        self._until_settled()
-        with closing(self._job.source.snapshot()) as snapshot:
-            states = self._plan(snapshot, pending, states)
+        begun = self._job.reader.end()
+        with closing(self._open(pending)) as snapshot:
+            since = self._behind(snapshot.position, begun.next_offset) if snapshot.exact else begun.next_offset
+            known = self._known(place, pending)
+            place = self._begin(place, pending, since, snapshot.position if snapshot.exact else begun.position)
+            states = self._plan(snapshot, pending, known, since)
             self._copy_chunks(snapshot, pending, states)
-            position = snapshot.position
-        self._until_captured(position)
-        return self._finish(place, pending)
+        exact_from = since if snapshot.exact else self._captured(snapshot.position)
+        return self._finish(place, pending, exact_from)
 
     def _pending(self, place: Checkpoint) -> list[TableMapping]:
         states = self._job.run.table_states()
@@ -116,21 +120,53 @@ class Copier:
             while not self._job.source.published(tables):
                 self._pause()
 
-    def _begin(self, place: Checkpoint, pending: Sequence[TableMapping]) -> tuple[Checkpoint, dict[str, TableState]]:
-        """Put the beginning on disk: the task's place, and for each mapping that is new the offset from which it is followed."""
-        end = self._job.reader.end()
-        known = {} if place.offset is None else self._job.run.table_states()
-        for mapping in pending:
-            state = known.get(mapping.mapping_id)
-            if state is not None and state.state is CopyState.COPYING:
-                self._check_joined(state)
-        if place.offset is None:
-            place = replace(place, journal_id=end.journal_id, offset=end.next_offset, exact_from=end.next_offset, position=end.position)
-            self._forget(pending, self._job.run.table_states(), end.next_offset)
-            self._job.run.commit(place)
-            self._tally.placed(place)
-        new = {m.mapping_id: TableState(m.mapping_id, since=end.next_offset) for m in pending}
-        return place, {**new, **{i: s for i, s in known.items() if i in new and s.state is CopyState.COPYING}}
+    def _open(self, pending: Sequence[TableMapping]) -> Snapshot:
+        """A snapshot with an exact position; with another one where the source has no slot to spare and every table has a key."""
+        try:
+            snapshot = self._job.source.exact_snapshot(sorted({m.source for m in pending}), self._wait_for_open)
+        except SourceError as error:
+            if error.kind != "slots_exhausted" or not all(m.key for m in pending):
+                raise
+            self._until_settled()
+            return self._job.source.snapshot()
+        if snapshot is None:
+            raise Stopped
+        return snapshot
+
+    def _wait_for_open(self) -> bool:
+        self._tally.say("waiting", WAITING_FOR_OPEN)
+        return not self._control.stopping
+
+    def _behind(self, position: str, first: int) -> int:
+        """The first offset from `first` on whose transaction was committed after `position`, once the journal is complete up to there."""
+        self._captured(position)
+        for placed in self._job.reader.read(first, frozenset()):
+            first = placed.first_offset
+            for place in placed.frame.transactions.column("position").to_pylist():
+                if place and not self._job.source.reached(position, place):
+                    return first
+                first += 1
+            first = placed.next_offset
+        return first
+
+    def _known(self, place: Checkpoint, pending: Sequence[TableMapping]) -> dict[str, TableState]:
+        """The copies that were begun and can be gone on with. Without a key that is one that is in the target as a whole."""
+        states = {} if place.offset is None else self._job.run.table_states()
+        wanted = {m.mapping_id: m for m in pending}
+        begun = {i: s for i, s in states.items() if i in wanted and s.state is CopyState.COPYING and (wanted[i].key or s.chunks_done)}
+        for state in begun.values():
+            self._check_joined(state)
+        return begun
+
+    def _begin(self, place: Checkpoint, pending: Sequence[TableMapping], since: int, position: str | None) -> Checkpoint:
+        """Put the beginning on disk where the task has no place yet."""
+        if place.offset is not None:
+            return place
+        place = replace(place, journal_id=self._job.reader.end().journal_id, offset=since, exact_from=since, position=position)
+        self._forget(pending, self._job.run.table_states(), since)
+        self._job.run.commit(place)
+        self._tally.placed(place)
+        return place
 
     def _forget(self, pending: Sequence[TableMapping], states: dict[str, TableState], since: int) -> None:
         """A task without a place copies everything anew, whatever the target still says about copies."""
@@ -149,21 +185,21 @@ class Copier:
         """Transactions that began before the tables were published may have changes that no log has; the snapshot must see them."""
         waits = chain(SETTLE_S, repeat(SETTLE_S[-1]))
         while not self._job.source.settle(next(waits)):
-            self._tally.say("waiting", "Waiting for transactions that are open at the source and began before its tables were followed.")
+            self._tally.say("waiting", WAITING_FOR_OPEN)
             self._check_stop()
 
-    def _plan(self, snapshot: Snapshot, pending: Sequence[TableMapping], states: dict[str, TableState]) -> dict[str, TableState]:
-        """Cut the tables that have no chunks yet, and put the plan on disk."""
+    def _plan(self, snapshot: Snapshot, pending: Sequence[TableMapping], known: dict[str, TableState], since: int) -> dict[str, TableState]:
+        """Cut the tables that have no chunks yet, and put the plan on disk, with the offset from which each one is followed."""
         writers = Counter(m.target for m in self._job.mappings)
         planned = {}
         for mapping in pending:
             self._check_stop()
-            state = states[mapping.mapping_id]
-            if state.state is not CopyState.COPYING:
+            state = known.get(mapping.mapping_id)
+            if state is None:
                 key = [pair.source for pair in mapping.key]
                 chunks = tuple(snapshot.chunks(mapping.source, key, CHUNK_ROWS))
                 fresh = writers[mapping.target] == 1 and self._job.run.is_empty(mapping.target)
-                state = replace(state, state=CopyState.COPYING, fresh=fresh, chunks=chunks)
+                state = TableState(mapping.mapping_id, CopyState.COPYING, since, fresh, chunks)
                 self._job.run.save_table_state(state)
             self._tally.table(state, snapshot.rows_estimate(mapping.source))
             planned[mapping.mapping_id] = state
@@ -180,18 +216,20 @@ class Copier:
         ]
         Streams(self._job.run, snapshot, pieces, self._control, self._tally, self._clock).run(self._job.streams)
 
-    def _until_captured(self, position: str) -> None:
-        """The journal has everything that the snapshot has."""
-        self._tally.say("waiting", "Copied; waiting for the capture to pass the moment of the copy.")
+    def _captured(self, position: str) -> int:
+        """Wait until the journal has everything up to `position`; the offset behind it all then."""
+        if not self._reached(position):
+            self._tally.say("waiting", "Waiting for the capture to pass the moment of the copy.")
         while not self._reached(position):
             self._pause()
+        return self._job.reader.end().next_offset
 
     def _reached(self, position: str) -> bool:
         now = self._job.reader.end().position
         return now is not None and self._job.source.reached(now, position)
 
-    def _finish(self, place: Checkpoint, pending: Sequence[TableMapping]) -> Checkpoint:
-        place = replace(place, exact_from=max(place.exact_from, self._job.reader.end().next_offset))
+    def _finish(self, place: Checkpoint, pending: Sequence[TableMapping], exact_from: int) -> Checkpoint:
+        place = replace(place, exact_from=max(place.exact_from, exact_from))
         self._job.run.commit(place)
         states = self._job.run.table_states()
         for mapping in pending:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,6 +83,9 @@ class Snapshot(Protocol):
     position: str
     """Everything committed and visible in this snapshot lies before this place of the log."""
 
+    exact: bool
+    """True where `position` divides the log as well: what is not visible here was committed after it, and the log has all of that."""
+
     def rows_estimate(self, table: TableName) -> int:
         """About how many rows the table has, from statistics; 0 where unknown."""
 
@@ -126,7 +129,7 @@ class Source(Protocol):
     def settle(self, timeout_s: float) -> bool:
         """Wait until every transaction that is open now has ended; False when some still are after `timeout_s`.
 
-        Between `published` and `snapshot`: see `docs/decisions/` on the hand-over."""
+        Between `published` and `snapshot`: see `docs/decisions/` on the hand-over. `exact_snapshot` needs no settling."""
 
     def open_log(self, tables: Sequence[TableName], after: str | None, new_history: bool) -> Log:
         """Follow the log after the place `after` (None: from where the slot stands, for an empty journal).
@@ -139,7 +142,17 @@ class Source(Protocol):
         """True where `place` is at or after `wanted`. Pure."""
 
     def snapshot(self) -> Snapshot:
-        """Open a snapshot of now."""
+        """Open a snapshot of now. Its position is not exact."""
+
+    def exact_snapshot(self, tables: Sequence[TableName], wait: Callable[[], bool]) -> Snapshot | None:
+        """Open a snapshot of these tables, which are published, whose position divides the log exactly (decision 0014).
+
+        Waits until the transactions that are open now have ended; meanwhile `wait` is called now and then, and False from it gives
+        up: the answer is None. Reading a table that was emptied or rewritten since (which shows in any snapshot) is an error.
+
+        Raises:
+            SourceError: `slots_exhausted` where the server has no replication slot or WAL sender to spare for the moment.
+        """
 
     def release(self) -> None:
         """Drop what `publish` made. Idempotent."""

@@ -122,6 +122,7 @@ class ScriptedSource:
         self.on_confirm: list[Callable[[str], None]] = []  # called with each place that somebody says to be safe
         self.open: list[OpenTransaction] = []
         self.reachable = True
+        self.slots_left = True  # for the moment of a copy
         self.snapshots = 0  # rises when all open snapshots are lost
         self.changed = threading.Condition(threading.RLock())
 
@@ -247,6 +248,21 @@ class ScriptedSource:
             self.faults.point("source.snapshot.position")
             return ScriptedSnapshot(self, state, str(len(self.log)))
 
+    def exact_snapshot(self, tables: Sequence[TableName], wait: Callable[[], bool]) -> ScriptedSnapshot | None:
+        """See `Source.exact_snapshot`. The seam `source.exact_snapshot.position` lies right behind the moment."""
+        with self.faults.around("source.exact_snapshot"), self.changed:
+            self.reach()
+            assert self.publication.issuperset(tables), "a snapshot is exact for published tables only"
+            if not self.slots_left:
+                raise SourceError("All replication slots are in use.", kind="slots_exhausted")
+            waited_for = list(self.open)
+            while not self.changed.wait_for(lambda: not any(t in self.open for t in waited_for), 0.02):
+                if not wait():
+                    return None
+            made = ScriptedSnapshot(self, self.state, str(len(self.log)), exact=True)
+            self.faults.point("source.exact_snapshot.position")
+            return made
+
     def release(self) -> None:
         """See `Source.release`."""
         with self.faults.around("source.release"):
@@ -337,8 +353,9 @@ def _cut_at(changes: Sequence[Change], at: int) -> int:
 class ScriptedSnapshot:
     """`Snapshot` over one state of a `ScriptedSource`."""
 
-    def __init__(self, source: ScriptedSource, state: State, position: str) -> None:
+    def __init__(self, source: ScriptedSource, state: State, position: str, exact: bool = False) -> None:
         self.position = position
+        self.exact = exact
         self._source = source
         self._state = state
         self._number = source.snapshots

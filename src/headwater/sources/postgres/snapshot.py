@@ -1,7 +1,12 @@
 """The first copy: one moment of the source, held by a keeper session and read by several others, in keyed chunks.
 
-**Position.** It is `pg_current_wal_insert_lsn()`, taken *after* the snapshot. A transaction that the snapshot sees has inserted its commit
-record before it became visible, so the record ends at or before the insert position. (The write or flush position could lie
+**Exact position.** The moment is that of a temporary replication slot (see `moment.py`), so the slot's consistent point divides the log:
+what was committed before it is visible, what was committed after it is not. That holds for rows, not for TRUNCATE and rewrites of
+a table, which show in every older snapshot. So before the first read of a table its files are compared with those before the moment; once
+it is read, the reader's lock keeps it from being emptied.
+
+**Other position.** It is `pg_current_wal_insert_lsn()`, taken *after* the snapshot. A transaction that the snapshot sees has inserted
+its commit record before it became visible, so the record ends at or before the insert position. (The write or flush position could lie
 before it: with `synchronous_commit = off` a transaction is visible before its commit is written.) Because the log is only sent up
 to what is flushed, and nobody else may commit for a while, a small transaction of ours then makes the server flush beyond it.
 
@@ -27,6 +32,7 @@ from headwater.ports.source import Chunk
 from headwater.sources.postgres.channel import Channel, readable
 from headwater.sources.postgres.config import PostgresConfig
 from headwater.sources.postgres.connect import connect, translated
+from headwater.sources.postgres.moment import Moment
 from headwater.wire import copydata
 
 BLOCK_BYTES = 256 * 1024
@@ -45,6 +51,14 @@ SELECT c.relkind = 'p',
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname = %s AND c.relname = %s
 """
+FILES = """
+SELECT coalesce((SELECT string_agg(pg_relation_filenode(t.relid)::text, ',' ORDER BY t.relid) FROM pg_partition_tree(c.oid) t),
+                pg_relation_filenode(c.oid)::text)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = %s AND c.relname = %s
+"""
+"""The files that hold a table and its partitions, as they are now, whatever the snapshot: TRUNCATE and rewrites make new ones."""
+
 KEY_TYPES = """
 SELECT a.attname, format_type(a.atttypid, -1), n.nspname = 'pg_catalog'
   FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace
@@ -60,27 +74,34 @@ SELECT a.attname, format_type(a.atttypid, -1), n.nspname = 'pg_catalog'
 class PostgresSnapshot:
     """See `Snapshot`."""
 
-    def __init__(self, config: PostgresConfig) -> None:
+    def __init__(self, config: PostgresConfig, moment: Moment | None = None) -> None:
+        """A snapshot of now, or of an exact moment that its maker still holds; it may be let go as soon as this returns."""
         self._config = config
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
         self._closed = False
+        self._files = moment.files if moment else {}
+        self.exact = moment is not None
         self._keeper = connect(config)
         try:
             with translated(f"Taking a snapshot of {config.place}"):
-                self.position, self._id = self._hold()
+                self.position, self._id = self._hold(moment)
         except BaseException:
             self._keeper.close()
             raise
 
-    def _hold(self) -> tuple[str, str]:
-        """Begin the keeper's transaction, export its moment, and see to it that the log will be sent up to there."""
+    def _hold(self, moment: Moment | None) -> tuple[str, str]:
+        """Begin the keeper's transaction and export its moment; see to it that the log will be sent up to the position."""
         self._keeper.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        if moment is not None:
+            self._keeper.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(moment.snapshot)))
         exported = self._keeper.execute("SELECT pg_export_snapshot()").fetchone()
+        assert exported is not None
+        if moment is not None:
+            return moment.position, exported[0]
         position = self._keeper.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
         with connect(self._config) as other:
             other.execute("SELECT txid_current()")  # takes a number, so its end is written to the log and flushed
-        assert exported is not None
         assert position is not None
         return position[0], exported[0]
 
@@ -104,8 +125,17 @@ class PostgresSnapshot:
     def read(self, table: TableName, columns: Sequence[str], key: Sequence[str], chunk: Chunk) -> Iterator[bytes]:
         """See `Snapshot.read`. The session is taken at the first block and given back after the last."""
         with self._session() as session, translated(f"Reading {table} in {self._config.place}"):
+            self._check_files(session, table)
             statement = _copy_statement(session, table, columns, key, chunk).as_string(session)
             yield from _copy_out(session, statement.encode())
+
+    def _check_files(self, session: Connection, table: TableName) -> None:
+        """Lock the table against TRUNCATE and rewrites, and make sure that none has come between the moment and now."""
+        if not self.exact:
+            return
+        session.execute(sql.SQL("SELECT FROM {} LIMIT 0").format(sql.Identifier(table.schema, table.name)))
+        if files_of(session, table) != self._files.get(table):
+            raise SourceError(f"The table {table} was emptied or rewritten while its copy began; the copy takes a new snapshot.")
 
     def close(self) -> None:
         """See `Snapshot.close`."""
@@ -161,6 +191,12 @@ class _Borrowed:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         assert self._session is not None
         self._snapshot.give_back(self._session, error is None)
+
+
+def files_of(session: Connection, table: TableName) -> str:
+    """The files that hold a table now; empty where there is no such table."""
+    row = session.execute(FILES, (table.schema, table.name)).fetchone()
+    return "" if row is None else str(row[0])
 
 
 def _name(table: TableName, partitioned: bool) -> sql.Composable:

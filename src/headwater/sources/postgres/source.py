@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,11 +12,11 @@ import psycopg
 from headwater.dialects.postgres_compare import PostgresComparison
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.source import Finding
-from headwater.sources.postgres import catalogue, positions, publication, readiness
+from headwater.sources.postgres import catalogue, moment, positions, publication, readiness
 from headwater.sources.postgres.capture import PostgresLog, open_log
 from headwater.sources.postgres.config import PostgresConfig
 from headwater.sources.postgres.connect import connect, source_error, translated
-from headwater.sources.postgres.snapshot import PostgresSnapshot
+from headwater.sources.postgres.snapshot import PostgresSnapshot, files_of
 
 SETTLE_POLL_S = 0.05
 NEXT_NUMBER = "SELECT txid_current()"
@@ -86,6 +86,13 @@ class PostgresSource:
     def snapshot(self) -> PostgresSnapshot:
         """See `Source.snapshot`."""
         return PostgresSnapshot(self.config)
+
+    def exact_snapshot(self, tables: Sequence[TableName], wait: Callable[[], bool]) -> PostgresSnapshot | None:
+        """See `Source.exact_snapshot`."""
+        with self._session("Looking at tables that are to be copied") as session:
+            files = {table: files_of(session, table) for table in tables}
+        with moment.held(self.config, files, wait) as held:
+            return None if held is None else PostgresSnapshot(self.config, held)
 
     def release(self) -> None:
         """See `Source.release`."""
