@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import httpx
@@ -19,8 +18,9 @@ import psutil  # type: ignore[import-untyped]
 
 import headwater
 from headwater.client import ApiError, Client, Mapped, Unreachable
-from tests.databases import Database, wait_until
+from tests.databases import wait_until
 
+WorkerKind = Literal["capture", "apply"]
 Victim = Literal["capture", "apply", "service"]
 START_TIMEOUT_S = 60.0
 
@@ -32,7 +32,9 @@ class Headwater:
         self.data_dir = data_dir
         self.log_path = data_dir / "service.log"
         source_dir = str(Path(headwater.__file__).parents[1])
-        self._environment = {**os.environ, "PYTHONPATH": source_dir, **(settings or {})}
+        self.mark = f"CRASH_TEST_MARK={uuid.uuid4().hex}"  # every process that comes from us can be told by it
+        name, _, value = self.mark.partition("=")
+        self._environment = {**os.environ, "PYTHONPATH": source_dir, name: value, **(settings or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._endpoint = ""
         answer = subprocess.run(self._command("init", "--json"), env=self._environment, capture_output=True, check=True)
@@ -42,10 +44,12 @@ class Headwater:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is not None and self.log_path.exists():
-            print("".join(self.log_path.read_text(errors="replace").splitlines(keepends=True)[-60:]))
+    def __exit__(self, *_: object) -> None:
         self.kill()
+
+    def log_tail(self, lines: int = 60) -> str:
+        """The end of the service's log."""
+        return "".join(self.log_path.read_text(errors="replace").splitlines(keepends=True)[-lines:]) if self.log_path.exists() else ""
 
     @property
     def pid(self) -> int:
@@ -77,43 +81,45 @@ class Headwater:
         a = self.application
         return Client(self._endpoint, a["access_key"], a["secret_key"], a["project_id"], a["instance_id"])
 
+    def processes(self) -> list[psutil.Process]:
+        """Everything that lives and comes from us, whoever its parent is."""
+        return [process for process in psutil.process_iter() if self.mark in _environment_of(process)]
+
     def call(self, method: str, *args: Any) -> Any:
         """One call of the client."""
         with self.client() as client:
             return getattr(client, method)(*args)
 
-    def kill_worker(self, victim: Victim, port: int) -> bool:
-        """kill -9 one worker: the apply that is connected to a target's `port`, or the capture, which is connected to the source's."""
-        for worker in self._workers():
-            if self._has_connection(worker, port):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    worker.kill()
-                    return True
-        return False
+    def worker(self, kind: WorkerKind, timeout_s: float = 60.0) -> psutil.Process:
+        """The process of the capture or the apply; there is one of each, but it may just be starting again."""
+        return wait_until(lambda: self._worker(kind), timeout_s, f"a running {kind}")
 
     @contextlib.contextmanager
-    def frozen(self, port: int) -> Iterator[None]:
-        """Stop (as by SIGSTOP) the worker that is connected to `port`; it goes on afterwards, if it still lives."""
-        worker = wait_until(lambda: [w for w in self._workers() if self._has_connection(w, port)], what="a worker to freeze")[0]
-        worker.send_signal(signal.SIGSTOP)
+    def frozen(self, kind: Victim) -> Iterator[None]:
+        """Stop (as by SIGSTOP) a process for the body of the `with`; it goes on afterwards, if it still lives."""
+        process = psutil.Process(self.pid) if kind == "service" else self.worker(kind)
+        process.suspend()
         try:
             yield
         finally:
             with contextlib.suppress(psutil.NoSuchProcess):
-                worker.send_signal(signal.SIGCONT)
+                process.resume()
 
-    def data_source(self, name: str, database: Database) -> str:
+    def data_source(self, name: str, content: Mapping[str, Any]) -> str:
         """Save a data source and return its id."""
-        cluster = database.cluster
-        content = {
-            "host": cluster.host,
-            "port": str(cluster.port),
-            "database_name": database.name,
-            "user_name": cluster.user,
-            "password": cluster.password,
-        }
-        answer = self.call("create_data_source", name, "POSTGRESQL", self.application["app_id"], content)
+        answer = self.call("create_data_source", name, "POSTGRESQL", self.application["app_id"], dict(content))
         return str(answer["datasource_id"])
+
+    def update_data_source(self, data_source_id: str, name: str, content: Mapping[str, Any]) -> None:
+        """Change a data source, through the API as well."""
+        with self.client() as client:
+            body = {
+                "datasource_name": name,
+                "datasource_type": "POSTGRESQL",
+                "app_id": self.application["app_id"],
+                "content": dict(content),
+            }
+            client.call("PUT", f"/datasources/{data_source_id}", body=body)
 
     def combined_task(self, name: str, source_id: str, target_id: str, tables: Sequence[str]) -> str:
         """Save a combined task over tables of the same name on both sides, and return its id."""
@@ -151,17 +157,12 @@ class Headwater:
         if self._process is None:
             return []
         try:
-            children = psutil.Process(self._process.pid).children()
-            return [child for child in children if "headwater.worker" in " ".join(child.cmdline())]
+            return [child for child in psutil.Process(self._process.pid).children() if _order_of(child)]
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             return []
 
-    @staticmethod
-    def _has_connection(worker: psutil.Process, port: int) -> bool:
-        try:
-            return any(c.raddr and c.raddr.port == port for c in worker.net_connections("tcp"))
-        except psutil.Error:
-            return False
+    def _worker(self, kind: WorkerKind) -> psutil.Process | None:
+        return next((worker for worker in self._workers() if _order_of(worker) == kind), None)
 
     def _announced(self, began: int) -> str:
         assert self._process is not None
@@ -175,6 +176,22 @@ class Headwater:
             return httpx.get(f"{self._endpoint}/readyz", timeout=5, trust_env=False).is_success
         except httpx.TransportError:
             return False
+
+
+def _order_of(process: psutil.Process) -> str:
+    """What a worker process is, `capture` or `apply`; empty where it is none."""
+    with contextlib.suppress(psutil.Error):
+        command = process.cmdline()
+        if "headwater.worker" in command:
+            return str(command[command.index("headwater.worker") + 2])
+    return ""
+
+
+def _environment_of(process: psutil.Process) -> list[str]:
+    try:
+        return Path(f"/proc/{process.pid}/environ").read_text(errors="replace").split("\0")
+    except OSError:  # it has ended, or is somebody else's
+        return []
 
 
 def now_ms() -> int:

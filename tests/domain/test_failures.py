@@ -21,6 +21,10 @@ def test_a_worker_that_ran_well_before_begins_a_new_series() -> None:
     assert decide("crashed", 5, ran_s=HEALTHY_AFTER_S).pause_s == RETRY_PAUSE_S[0]
 
 
+def test_a_worker_that_got_further_begins_a_new_series() -> None:
+    assert decide("crashed", 5, ran_s=0.5, got_further=True).pause_s == RETRY_PAUSE_S[0]
+
+
 @pytest.mark.parametrize(("kind", "action"), [("slot_lost", "stop"), ("fenced", "replace"), ("source_unavailable", "retry")])
 def test_the_action_is_the_table_s(kind: str, action: str) -> None:
     assert decide(kind, 0, 0.0).action == action

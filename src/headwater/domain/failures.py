@@ -16,7 +16,7 @@ RETRY_PAUSE_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Pauses before the first, second, ... restart; the last one repeats."""
 
 HEALTHY_AFTER_S = 30.0
-"""A worker that ran this long before it failed is not in a series of failures: its pauses begin anew."""
+"""A worker that ran this long before it failed is not in a series of failures: its pauses begin anew. Nor is one that got further."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,12 @@ def policy(kind: str) -> Policy:
     return POLICIES.get(kind, POLICIES["internal"])
 
 
-def decide(kind: str, failures: int, ran_s: float) -> Decision:
-    """What to do about a worker that ended with `kind` after `ran_s` seconds, the `failures` before it having come in series."""
+def decide(kind: str, failures: int, ran_s: float, got_further: bool = False) -> Decision:
+    """What to do about a worker that ended with `kind` after `ran_s` seconds, the `failures` before it having come in series.
+
+    One that `got_further` is no sign that trying again is in vain: whatever hit it was not there all the time."""
     action = policy(kind).action
     if action != "retry":
         return Decision(action, 0)
-    before = 0 if ran_s >= HEALTHY_AFTER_S else failures
+    before = 0 if got_further or ran_s >= HEALTHY_AFTER_S else failures
     return Decision("retry", before + 1, RETRY_PAUSE_S[min(before, len(RETRY_PAUSE_S) - 1)])

@@ -139,8 +139,8 @@ class LocalRuntime:
         self._thread.start()
 
     def start(self, spec: WorkerSpec) -> LocalWorker:
-        """See `Runtime.start`."""
-        return self._adopt(spec, [sys.executable, "-m", "headwater.worker", str(os.getpid())])
+        """See `Runtime.start`. Kind and id are arguments only so that one sees in a list of processes which is which."""
+        return self._adopt(spec, [sys.executable, "-m", "headwater.worker", str(os.getpid()), spec.kind, spec.id])
 
     def _adopt(self, spec: WorkerSpec, command: list[str]) -> LocalWorker:
         """Start `command` as the worker of an order."""

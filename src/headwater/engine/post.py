@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from headwater.domain.failures import Decision, decide
 from headwater.engine.orders import ApplyOrder, CaptureOrder, VerifyOrder
-from headwater.ports.runtime import Exit, Report, Runtime, Worker, WorkerSpec
+from headwater.ports.runtime import ApplyReport, CaptureReport, Exit, Report, Runtime, Worker, WorkerSpec
 
 DRAIN_S = 8.0
 """How long a worker may take to reach a commit when it is asked to stop; then it is killed (its place is kept)."""
@@ -66,6 +66,10 @@ class Post:
         """True where the post is free and no pause after a failure is left."""
         return not self.busy and now >= self._retry_at
 
+    def pause_left(self, now: float) -> float:
+        """Seconds until a free post may be filled again after a failure; 0 where there is nothing to wait for."""
+        return 0.0 if self.busy else max(0.0, self._retry_at - now)
+
     def start(self, order: CaptureOrder | ApplyOrder | VerifyOrder, payload: dict[str, Any], epoch: int, now: float) -> None:
         """Put a worker here."""
         self.order, self.epoch, self._started_at, self._kill_at = order, epoch, now, None
@@ -97,7 +101,7 @@ class Post:
         if self.stopping and exit_.kind == "crashed":  # by our own hand, and no failure to tell of
             exit_ = Exit("stopped", "It was ended at once: a newer run has taken over, or it took too long to drain.")
         kind = "crashed" if exit_.kind == "stopped" and not self.stopping else exit_.kind
-        decision = decide(kind, self._failures, now - self._started_at)
+        decision = decide(kind, self._failures, now - self._started_at, got_further(report))
         ended = Ended(exit_, self.stopping, decision)
         self.worker, self._kill_at = None, None
         if not ended.asked:
@@ -108,3 +112,10 @@ class Post:
     def forgive(self) -> None:
         """Forget failures: somebody has changed what it should do, or asked for it again."""
         self._failures, self._retry_at, self.failing = 0, 0.0, None
+
+
+def got_further(report: Report | None) -> bool:
+    """Whether a worker that said this has moved anything since it started."""
+    if isinstance(report, ApplyReport):
+        return bool(report.transactions or report.rows_copied)
+    return isinstance(report, CaptureReport) and report.transactions > 0

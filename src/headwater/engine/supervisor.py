@@ -33,7 +33,7 @@ from headwater.ports.runtime import ApplyReport, CaptureReport, Exit, Runtime
 from headwater.ports.store import Store, Task
 
 INTERVAL_S = 2.0
-"""How often the loop takes a step when nothing wakes it. Wishes, ends of workers and changes of their states do."""
+"""How often the loop takes a step when nothing wakes it. Wishes, ends of workers and of pauses, and changes of their states do."""
 
 BREATH_S = 0.05
 """The shortest pause between two steps, however often something wakes it."""
@@ -111,11 +111,16 @@ class Supervisor:
                 self.step(self._clock.monotonic())
             except Exception as error:  # noqa: BLE001 - a step that failed is logged, and the next one begins from the facts again
                 log.error("step_failed", **_told(error))
-            self._wake.wait(INTERVAL_S)
+            self._wake.wait(self._until_due(self._clock.monotonic()))
             self._wake.clear()
             if not self._closing:
                 threading.Event().wait(BREATH_S)
         self._drain(self._drain_s)
+
+    def _until_due(self, now: float) -> float:
+        """How long nothing has to be done unless something wakes us: no longer than until a pause after a failure is over."""
+        posts = [*self._captures.values(), *self._applies.values()]
+        return min([INTERVAL_S, *(post.pause_left(now) for post in posts if post.pause_left(now) > 0)])
 
     def _drain(self, drain_s: float) -> None:
         deadline = self._clock.monotonic() + drain_s
