@@ -30,6 +30,18 @@ class TargetError(HeadwaterError):
     kind = "target_unavailable"
 
 
+class RowRefused(TargetError):
+    """The target refuses rows of a write for what they hold: a value that does not fit, a constraint, a trigger."""
+
+    kind = "row_refused"
+
+
+class DirtyLimit(HeadwaterError):
+    """More rows are refused than the task may set aside. Nothing of the batch that brought them is written."""
+
+    kind = "dirty_limit"
+
+
 class Fenced(HeadwaterError):
     """A newer epoch holds the task. Whoever gets this must stop at once and never write again (P4)."""
 

@@ -51,7 +51,17 @@ POLICIES: dict[str, Policy] = {
     ),
     "target_unavailable": Policy("retry", "Check that the target database is up and reachable; Headwater keeps trying."),
     "target_refused": Policy("stop", "Repair what the message names at the target, then start the task again."),
-    "row_refused": Policy("stop", "Repair the row at the source or the column or constraint at the target, then start the task again."),
+    "row_refused": Policy(
+        "stop",
+        "Repair the row at the source, or the column or constraint at the target, then start the task again; "
+        "or let it set such rows aside (headwater task set ID --dirty-rows set-aside).",
+    ),
+    "dirty_limit": Policy(
+        "stop",
+        "Look at the rows that were set aside (headwater dirty list ID), repair their cause and retry or discard them, "
+        "or raise the limit; then start the task again.",
+    ),
+    "dirty_unreadable": Policy("stop", "Do what the message says about the secret key, then start the task again."),
     "schema_mismatch": Policy("stop", "Change the mapping or the tables so that they fit, then start the task again."),
     "undecodable": Policy("stop", "Please report the message: Headwater does not skip what it does not understand."),
     "journal_missing": Policy("retry", "The journal begins when capture of its source starts; Headwater keeps trying."),

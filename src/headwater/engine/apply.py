@@ -13,16 +13,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+from headwater.domain.dirty import STOP, DirtyPolicy
 from headwater.domain.errors import OutOfWindow
 from headwater.domain.mapping import TableMapping
 from headwater.engine.ahead import Ahead
 from headwater.engine.collect import Batch, Collector, Idle, Prepared, follow, prepared
 from headwater.engine.control import Clock, Control
+from headwater.engine.dirty import At, DirtyRows
 from headwater.engine.misfits import Misfit
 from headwater.engine.repair import Repairer
 from headwater.engine.snapshot import CopyJob, copy
 from headwater.engine.tally import Tally
 from headwater.engine.watchdog import Watchdog
+from headwater.ports.dirty import Seal
 from headwater.ports.journal import JournalReader
 from headwater.ports.source import Source
 from headwater.ports.target import Checkpoint, Target, TargetRun
@@ -46,6 +49,8 @@ class ApplyJob:
     open_reader: Callable[[], JournalReader]
     copy_streams: int = 2
     ahead: int = 1  # batches prepared ahead in a thread; 0 does everything in this thread, one step after the other
+    dirty: DirtyPolicy = STOP
+    seal: Seal | None = None  # without one no row can be set aside
 
 
 def apply(job: ApplyJob, control: Control, clock: Clock) -> None:
@@ -60,10 +65,13 @@ def apply(job: ApplyJob, control: Control, clock: Clock) -> None:
     job.target.raise_epoch(job.task_id, job.epoch)
     with closing(job.target.open(job.task_id, job.epoch)) as run, closing(job.open_reader()) as reader:
         place = joined(run.checkpoint(), reader)
+        dirty = DirtyRows(run, job.task_id, job.dirty, job.seal, clock)
         with Watchdog(run, tally):
-            place = copy(CopyJob(job.source, run, reader, job.mappings, job.copy_streams), place, control, tally, clock)
+            dirty.load({mapping.mapping_id for mapping in job.mappings}, place)
+            tally.dirty(dirty)
+            place = copy(CopyJob(job.source, run, reader, job.mappings, dirty, job.copy_streams), place, control, tally, clock)
             if place.offset is not None and not control.stopping:
-                Follower(job, run, reader, place, tally, clock).follow(control)
+                Follower(job, run, reader, place, tally, clock, dirty).follow(control)
 
 
 def joined(place: Checkpoint, reader: JournalReader) -> Checkpoint:
@@ -83,8 +91,11 @@ def joined(place: Checkpoint, reader: JournalReader) -> Checkpoint:
 class Follower:
     """Writes prepared batches. `place` is what the target has committed, `passed` how far reading has come without a change since."""
 
-    def __init__(self, job: ApplyJob, run: TargetRun, reader: JournalReader, place: Checkpoint, tally: Tally, clock: Clock) -> None:
+    def __init__(
+        self, job: ApplyJob, run: TargetRun, reader: JournalReader, place: Checkpoint, tally: Tally, clock: Clock, dirty: DirtyRows
+    ) -> None:
         self._job, self._run, self._reader, self._tally, self._clock = job, run, reader, tally, clock
+        self._dirty = dirty
         self._place = self._passed = place
         self._writing = False
         self._commit_at = clock.monotonic() + PASS_S
@@ -121,6 +132,7 @@ class Follower:
         """Leave the target with everything committed that was complete; a transaction that was not is given up."""
         if self._writing:
             self._run.rollback()
+            self._dirty.load({mapping.mapping_id for mapping in self._job.mappings}, self._place)
             self._writing = False
         if self._passed != self._place:
             self._commit(self._passed)
@@ -151,7 +163,9 @@ class Follower:
         batch = item.batch
         if item.merged:
             self._tally.writing(batch)
-            self._tally.wrote(batch, self._run.write(item.merged))
+            at = At(batch.first_offset, batch.next_offset, batch.whole, batch.position, batch.last_us)
+            self._tally.wrote(batch, self._dirty.write(item.merged, at))
+            self._tally.dirty(self._dirty)
             self._writing = True
         if batch.whole:
             self._passed = self._after(batch)
@@ -164,6 +178,7 @@ class Follower:
     def _commit(self, place: Checkpoint) -> None:
         self._tally.committing()
         self._run.commit(place)
+        self._dirty.committed()
         self._place, self._writing = place, False
         self._commit_at = self._clock.monotonic() + PASS_S
 

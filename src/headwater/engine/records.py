@@ -13,7 +13,7 @@ from headwater.ports.store import Run, Store
 COUNTERS_S = 10.0
 """How often the counters of a run are saved while it goes on."""
 
-COUNTED = ("rows_read", "rows_inserted", "rows_updated", "rows_deleted", "rows_copied", "transactions", "offset", "state")
+COUNTED = ("rows_read", "rows_inserted", "rows_updated", "rows_deleted", "rows_copied", "rows_dirty", "transactions", "offset", "state")
 """Fields of a report that a run record keeps."""
 
 

@@ -21,9 +21,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 
-from headwater.domain.errors import OutOfWindow, SourceError
+from headwater.domain.errors import OutOfWindow, RowRefused, SourceError
 from headwater.domain.mapping import TableMapping
+from headwater.domain.merge import MergedTable, MergeStep
+from headwater.domain.text_rows import read_text_rows
 from headwater.engine.control import Clock, Control
+from headwater.engine.dirty import FROM_COPY, At, DirtyRows
 from headwater.engine.tally import Tally
 from headwater.ports.journal import JournalReader
 from headwater.ports.source import Chunk, Snapshot, Source
@@ -53,6 +56,7 @@ class CopyJob:
     run: TargetRun
     reader: JournalReader
     mappings: Sequence[TableMapping]
+    dirty: DirtyRows
     streams: int = 2
 
 
@@ -95,7 +99,8 @@ class Copier:
             known = self._known(place, pending)
             place = self._begin(place, pending, since, snapshot.position if snapshot.exact else begun.position)
             states = self._plan(snapshot, pending, known, since)
-            self._copy_chunks(snapshot, pending, states)
+            for piece in self._copy_chunks(snapshot, pending, states):
+                self._set_aside(snapshot, piece, place)
         exact_from = since if snapshot.exact else self._captured(snapshot.position)
         return self._finish(place, pending, exact_from)
 
@@ -205,7 +210,8 @@ class Copier:
             planned[mapping.mapping_id] = state
         return planned
 
-    def _copy_chunks(self, snapshot: Snapshot, pending: Sequence[TableMapping], states: dict[str, TableState]) -> None:
+    def _copy_chunks(self, snapshot: Snapshot, pending: Sequence[TableMapping], states: dict[str, TableState]) -> list[Piece]:
+        """Copy what is not copied; returns the pieces of which the target refuses rows that may be set aside."""
         self._tally.say("copying")
         writers = Counter(m.target for m in self._job.mappings)
         pieces = [
@@ -214,7 +220,26 @@ class Copier:
             for chunk in states[m.mapping_id].chunks
             if chunk.number not in states[m.mapping_id].chunks_done
         ]
-        Streams(self._job.run, snapshot, pieces, self._control, self._tally, self._clock).run(self._job.streams)
+        streams = Streams(self._job.run, snapshot, pieces, self._control, self._tally, self._clock, self._job.dirty.sets_aside)
+        return streams.run(self._job.streams)
+
+    def _set_aside(self, snapshot: Snapshot, piece: Piece, place: Checkpoint) -> None:
+        """Copy a piece in which the target refuses rows: all others by the way of changes, in one transaction with its mark."""
+        mapping, run = piece.mapping, self._job.run
+        columns, key = [pair.source for pair in mapping.columns], [pair.source for pair in mapping.key]
+        at = At(FROM_COPY, piece.state.since, position=snapshot.position)
+        if piece.remove:
+            run.remove_missing(mapping, piece.chunk, snapshot.read(mapping.source, key, key, piece.chunk))
+        count = 0
+        for block in snapshot.read(mapping.source, columns, key, piece.chunk):
+            self._check_stop()
+            rows = read_text_rows(block, [pair.target for pair in mapping.columns])
+            self._job.dirty.write([MergedTable(mapping, (MergeStep(upserts=rows),))], at)
+            count += rows.num_rows
+        run.mark_chunk(mapping, piece.chunk, count)
+        run.commit(place)
+        self._job.dirty.committed()
+        self._tally.dirty(self._job.dirty)
 
     def _captured(self, position: str) -> int:
         """Wait until the journal has everything up to `position`; the offset behind it all then."""
@@ -261,7 +286,11 @@ class Piece:
 class Streams:
     """Copies pieces over several connections at the same time, in order; the first error ends all."""
 
-    def __init__(self, run: TargetRun, snapshot: Snapshot, pieces: Sequence[Piece], control: Control, tally: Tally, clock: Clock) -> None:
+    def __init__(
+        self, run: TargetRun, snapshot: Snapshot, pieces: Sequence[Piece], control: Control, tally: Tally, clock: Clock, sets_aside: bool
+    ) -> None:
+        self._sets_aside = sets_aside
+        self._refused: list[Piece] = []
         self._run, self._snapshot, self._control, self._tally, self._clock = run, snapshot, control, tally, clock
         self._pieces = iter(pieces)
         self._lock = threading.Lock()
@@ -269,8 +298,8 @@ class Streams:
         self._rows = {piece.mapping.mapping_id: piece.state.rows_done for piece in pieces}
         self._at_start = sum(self._rows.values())
 
-    def run(self, streams: int) -> None:
-        """Copy all; returns when every chunk is in the target for good."""
+    def run(self, streams: int) -> list[Piece]:
+        """Copy all; returns when every chunk is in the target for good, but for those of which it refuses rows that may be set aside."""
         threads = [threading.Thread(target=self._stream, name=f"copy-{n}", daemon=True) for n in range(streams)]
         for thread in threads:
             thread.start()
@@ -284,12 +313,18 @@ class Streams:
         self._report(dict(self._rows), 1.0)
         if self._errors:
             raise self._errors[0]
+        return self._refused
 
     def _stream(self) -> None:
         try:
             while (piece := self._next()) is not None:
                 rows = self._count(piece)
-                self._run.copy_chunk(piece.mapping, piece.chunk, rows, piece.state.fresh, piece.remove)
+                try:
+                    self._run.copy_chunk(piece.mapping, piece.chunk, rows, piece.state.fresh, piece.remove)
+                except RowRefused:
+                    if not self._sets_aside or not piece.mapping.key:
+                        raise
+                    self._refused.append(piece)
         except BaseException as error:  # noqa: BLE001 - not swallowed: `run` raises the first one
             self._errors.append(error)
 

@@ -10,6 +10,7 @@ from typing import Literal
 from headwater.domain.mapping import TableMapping
 from headwater.engine.collect import Batch
 from headwater.engine.control import Clock, Control
+from headwater.engine.dirty import DirtyRows
 from headwater.ports.runtime import ApplyReport, TableReport
 from headwater.ports.target import Checkpoint, CopyState, TableState, Written
 
@@ -73,6 +74,10 @@ class Tally:
             )
         obstacle = self._report.obstacle if copied == self._report.rows_copied else ""
         self._post(obstacle=obstacle, tables=tuple(self._tables.values()), rows_copied=copied, rows_per_s=round(sum(rates.values()), 1))
+
+    def dirty(self, dirty: DirtyRows) -> None:
+        """What is set aside now, and what this run was the first to set aside."""
+        self._report = replace(self._report, rows_dirty=dirty.new_rows, dirty_open=dirty.open_rows)
 
     def writing(self, batch: Batch) -> None:
         """A batch is about to be written: until it is committed, its first transaction is the oldest that waits."""

@@ -80,6 +80,8 @@ class ApplyReport:
     rows_updated: int = 0
     rows_deleted: int = 0
     rows_copied: int = 0
+    rows_dirty: int = 0  # newly set aside
+    dirty_open: int = 0  # set aside now
     rows_per_s: float = 0.0
     transactions: int = 0
     tables: tuple[TableReport, ...] = ()

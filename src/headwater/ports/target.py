@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal, Protocol
@@ -11,6 +12,7 @@ from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.compare import Comparison
+from headwater.ports.dirty import DirtyDesk
 from headwater.ports.source import Chunk, Finding
 
 
@@ -88,12 +90,44 @@ class Look:
     reason: str = ""
 
 
-class TargetRun(Protocol):
+class Writing(Protocol):
+    """An open transaction at a target, opened by the first write."""
+
+    @property
+    def dirty(self) -> DirtyDesk:
+        """The task's set-aside rows, in the same transaction."""
+
+    def write(self, merged: Sequence[MergedTable]) -> Written:
+        """Write merged changes inside the open transaction."""
+
+    def check(self) -> None:
+        """Have constraints that wait for the end of the transaction looked at now. RowRefused where one is broken."""
+
+    def tentatively(self, *, keep: bool = True) -> AbstractContextManager[None]:
+        """What is written within is undone, and nothing else, where a row is refused in it; RowRefused passes through and the
+        transaction goes on. Without `keep` it is undone in any case. May be nested."""
+
+    def rollback(self) -> None:
+        """Give up the open transaction. Idempotent."""
+
+    def close(self) -> None:
+        """Roll back and let go. Idempotent."""
+
+
+class Mending(Writing, Protocol):
+    """A transaction of a person who mends set-aside rows of one task, beside whatever run it has: not fenced, but ordered against
+    the run by the records that both take. Where the run holds a record for long, TargetError (`target_unavailable`)."""
+
+    def commit(self) -> None:
+        """Commit rows and records together."""
+
+
+class TargetRun(Writing, Protocol):
     """The target's side of one run, holding its epoch. One thread drives it; `copy_chunk` may be called by several others.
 
-    Writing methods raise TargetError (`target_unavailable`: connection lost, try again in a new run; `row_refused`: a row's values don't
-    fit or break a constraint; `target_refused` and others of `failures.py`), Fenced where a newer epoch holds the task. After any
-    error `rollback` or `close` is the only legal call.
+    Writing methods raise TargetError (`target_unavailable`: connection lost, try again in a new run; `target_refused` and
+    others of `failures.py`), RowRefused for what rows hold, Fenced where a newer epoch holds the task. After any error `rollback` or
+    `close` is the only legal call, but for a refused row within `tentatively`.
     """
 
     def checkpoint(self) -> Checkpoint:
@@ -115,25 +149,22 @@ class TargetRun(Protocol):
         chunk's key range that the source does not have are deleted. Returns the number of rows read. Thread-safe.
         """
 
-    def write(self, merged: Sequence[MergedTable]) -> Written:
-        """Write merged changes inside the run's open transaction (opened by the first write)."""
+    def remove_missing(self, mapping: TableMapping, chunk: Chunk, keys: Iterable[bytes]) -> None:
+        """Delete, in the open transaction, the rows of a chunk's key range whose keys are not among these text rows of keys."""
+
+    def mark_chunk(self, mapping: TableMapping, chunk: Chunk, rows: int) -> None:
+        """Mark a chunk as done in the open transaction, for whoever has written its rows by `write`."""
 
     def commit(self, checkpoint: Checkpoint) -> None:
         """Commit what was written together with the checkpoint (P3). Returning promises that both are durable.
 
         Raises Fenced, with everything rolled back, where a newer epoch holds the task (P4)."""
 
-    def rollback(self) -> None:
-        """Give up the open transaction. Idempotent."""
-
     def look(self) -> Look:
         """What the server does about the calls that have not returned, seen over a connection of its own. For any thread."""
 
     def cut(self) -> None:
         """Break the connections: calls that wait for an answer end with TargetError (`target_unavailable`). For any thread. Idempotent."""
-
-    def close(self) -> None:
-        """Roll back and let go. Idempotent."""
 
 
 class Target(Protocol):
@@ -167,14 +198,19 @@ class Target(Protocol):
         states, so that everything is copied again; a set of mapping ids forgets those only. Waits for a commit that is under
         way. Idempotent for the same epoch: a second call with an epoch that already holds the task changes nothing and answers the same.
 
+        The set-aside rows of tables that are copied again are settled as `reset`: the copy will find those that are bad.
+
         Raises Fenced where a higher epoch holds the task.
         """
 
     def open(self, task_id: str, epoch: int) -> TargetRun:
         """A run under an epoch that `raise_epoch` has set."""
 
+    def mend(self, task_id: str) -> Mending:
+        """Begin to look at, or to mend, the task's set-aside rows."""
+
     def forget(self, task_id: str) -> None:
-        """Remove the task's checkpoint and table states. Rows stay. Idempotent."""
+        """Remove the task's checkpoint, table states and set-aside rows. Rows in tables stay. Idempotent."""
 
     def compare(self, timeout_s: float) -> Comparison:
         """A session for comparing; each of its statements ends after `timeout_s`."""

@@ -8,15 +8,17 @@ refused, so that an engine that wrongly believes a row to be absent is found out
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from headwater.domain.errors import Fenced, TargetError
+from headwater.domain.errors import Fenced, RowRefused, TargetError
 from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable, MergeStep, Move
 from headwater.domain.tables import TableName, TableSchema
+from headwater.ports.dirty import DirtyRecord
 from headwater.ports.source import Chunk, Finding
 from headwater.ports.target import Checkpoint, CopyState, Look, TableState, Written
 from headwater.testing.compare import MemoryComparison
@@ -31,10 +33,12 @@ class MemoryTable:
     schema: TableSchema
     rows: dict[Key, Row] = field(default_factory=dict)
     invented: int = 0
+    refuses: Callable[[Row], bool] = lambda _: False
+    """A constraint of the table's: rows for which this is true are refused."""
 
     def copy(self) -> MemoryTable:
         """An independent copy."""
-        return MemoryTable(self.schema, {key: dict(row) for key, row in self.rows.items()}, self.invented)
+        return MemoryTable(self.schema, {key: dict(row) for key, row in self.rows.items()}, self.invented, self.refuses)
 
     def key_of(self, row: Row) -> Key:
         """The key of a full row."""
@@ -55,7 +59,9 @@ class MemoryTable:
         full = {c.name: row.get(c.name) for c in self.schema.columns}
         key = self.key_of(full)
         if key in self.rows:
-            raise TargetError(f"A row of {self.schema.table} with this key exists already.", kind="row_refused")
+            raise RowRefused(f"A row of {self.schema.table} with this key exists already.")
+        if self.refuses(full):
+            raise RowRefused(f"A row of {self.schema.table} breaks a constraint.")
         self.rows[key] = full
 
     def update(self, keys: Iterable[Key], values: Row) -> int:
@@ -70,6 +76,7 @@ class MemoryTable:
 class _TaskPlace:
     checkpoint: Checkpoint
     states: dict[str, TableState] = field(default_factory=dict)
+    dirty: dict[str, DirtyRecord] = field(default_factory=dict)
 
 
 CommitHook = Callable[[str, Checkpoint], None]
@@ -136,6 +143,8 @@ class MemoryTarget:
                 place.checkpoint = replace(old, epoch=epoch) if move_to is None else old.moved_back(move_to, epoch)
                 forgotten = set(place.states) if recopy is True else set(recopy or ())
                 place.states = {k: v for k, v in place.states.items() if k not in forgotten}
+                again = [r.id for r in place.dirty.values() if recopy is True or r.mapping_id in forgotten]
+                _settle(place.dirty, again, "reset", "", 0)
             return place.checkpoint
 
     def open(self, task_id: str, epoch: int) -> MemoryTargetRun:
@@ -145,6 +154,12 @@ class MemoryTarget:
             run = MemoryTargetRun(self, task_id, epoch)
             run.check_epoch()
             return run
+
+    def mend(self, task_id: str) -> MemoryMending:
+        """See `Target.mend`."""
+        with self.lock:
+            self._reach()
+            return MemoryMending(self, task_id)
 
     def forget(self, task_id: str) -> None:
         """See `Target.forget`."""
@@ -170,15 +185,146 @@ class MemoryTarget:
             raise TargetError("The target can't be reached.")
 
 
-class MemoryTargetRun:
+class _Writing:
+    """`Writing` over a `MemoryTarget`: what is written is tried on a private view, and done again for real at the commit."""
+
+    def __init__(self, target: MemoryTarget, task_id: str) -> None:
+        self._target = target
+        self._task_id = task_id
+        self._view: dict[TableName, MemoryTable] = {}
+        self._pending: list[MergedTable] = []
+        self._depth = 0
+        self.dirty = MemoryDesk(self._place)
+
+    def write(self, merged: Sequence[MergedTable]) -> Written:
+        """See `Writing.write`."""
+        with self._target.faults.around("target.write"), self._target.lock:
+            self._reach()
+            before = self._saved()
+            try:
+                written = _apply(merged, self._table_in_view)
+            except RowRefused:
+                self._restore(before) if self._depth else self.rollback()
+                raise
+            self._pending += merged
+            return written
+
+    def check(self) -> None:
+        """See `Writing.check`: constraints never wait here."""
+
+    @contextmanager
+    def tentatively(self, *, keep: bool = True) -> Iterator[None]:
+        """See `Writing.tentatively`."""
+        before = self._saved()
+        self._depth += 1
+        try:
+            yield
+        except RowRefused:
+            self._restore(before)
+            raise
+        finally:
+            self._depth -= 1
+        if not keep:
+            self._restore(before)
+
+    def rollback(self) -> None:
+        """See `Writing.rollback`."""
+        self._view, self._pending = {}, []
+        self.dirty.pending.clear()
+
+    def close(self) -> None:
+        """See `Writing.close`."""
+        self.rollback()
+
+    def _commit(self) -> None:
+        """Make it real; the caller holds the lock."""
+        target = self._target
+        real = {m.mapping.target: target.tables_by_name[m.mapping.target].copy() for m in self._pending}
+        _apply(self._pending, real.__getitem__)
+        target.tables_by_name.update(real)
+        self._place().dirty = self.dirty.records()
+        self.rollback()
+
+    def _saved(self) -> tuple[dict[TableName, MemoryTable], int]:
+        return {name: table.copy() for name, table in self._view.items()}, len(self._pending)
+
+    def _restore(self, before: tuple[dict[TableName, MemoryTable], int]) -> None:
+        self._view, self._pending = before[0], self._pending[: before[1]]
+
+    def _place(self) -> _TaskPlace:
+        place = self._target.places.get(self._task_id)
+        if place is None:
+            raise Fenced(f"Task {self._task_id} was forgotten here.")
+        return place
+
+    def _reach(self) -> None:
+        if not self._target.reachable:
+            self.rollback()
+            raise TargetError("The connection to the target was lost.")
+
+    def _table_in_view(self, name: TableName) -> MemoryTable:
+        if name not in self._view:
+            self._view[name] = self._target.tables_by_name[name].copy()
+        return self._view[name]
+
+
+class MemoryDesk:
+    """`DirtyDesk` over a `MemoryTarget`; what is done becomes real with the commit of its holder. Nobody waits for a record here."""
+
+    def __init__(self, place: Callable[[], _TaskPlace]) -> None:
+        self._place = place
+        self.pending: list[Callable[[dict[str, DirtyRecord]], None]] = []
+
+    def records(self) -> dict[str, DirtyRecord]:
+        """The records with what is pending."""
+        found = dict(self._place().dirty)
+        for act in self.pending:
+            act(found)
+        return found
+
+    def held(self) -> list[DirtyRecord]:
+        """See `DirtyDesk.held`."""
+        return [replace(r, sealed_row=None) for r in self.records().values() if r.sealed_row is not None]
+
+    def page(self, state: str, limit: int, offset: int) -> tuple[int, list[DirtyRecord]]:
+        """See `DirtyDesk.page`."""
+        found = sorted((r for r in self.records().values() if state in ("", r.state)), key=lambda r: (-r.last_us, r.id))
+        return len(found), [replace(r, sealed_row=None) for r in found[offset : offset + limit]]
+
+    def take(self, ids: Collection[str]) -> list[DirtyRecord]:
+        """See `DirtyDesk.take`."""
+        return [r for r in self.records().values() if r.id in ids and r.sealed_row is not None]
+
+    def known(self, ids: Collection[str]) -> dict[str, DirtyRecord]:
+        """See `DirtyDesk.known`."""
+        return {r.id: replace(r, sealed_row=None) for r in self.records().values() if r.id in ids}
+
+    def put(self, records: Sequence[DirtyRecord]) -> None:
+        """See `DirtyDesk.put`."""
+        self.pending.append(lambda held: held.update({r.id: _again(held.get(r.id), r) for r in records}))
+
+    def settle(self, ids: Collection[str], state: str, by: str, now_us: int) -> None:
+        """See `DirtyDesk.settle`."""
+        self.pending.append(lambda held: _settle(held, ids, state, by, now_us))
+
+
+class MemoryMending(_Writing):
+    """`Mending` over a `MemoryTarget`."""
+
+    def commit(self) -> None:
+        """See `Mending.commit`."""
+        with self._target.lock:
+            self._reach()
+            self._commit()
+
+
+class MemoryTargetRun(_Writing):
     """`TargetRun` over a `MemoryTarget`."""
 
     def __init__(self, target: MemoryTarget, task_id: str, epoch: int) -> None:
-        self._target = target
-        self._task_id = task_id
+        super().__init__(target, task_id)
         self._epoch = epoch
-        self._view: dict[TableName, MemoryTable] = {}
-        self._pending: list[MergedTable] = []
+        self._marks: list[tuple[str, Chunk, int]] = []
 
     def check_epoch(self) -> None:
         """Raise `Fenced` where another epoch holds the task."""
@@ -227,12 +373,22 @@ class MemoryTargetRun:
             self._target.tables_by_name[mapping.target] = table
             return len(read)
 
-    def write(self, merged: Sequence[MergedTable]) -> Written:
-        """See `TargetRun.write`."""
-        with self._target.faults.around("target.write"), self._target.lock:
+    def remove_missing(self, mapping: TableMapping, chunk: Chunk, keys: Iterable[bytes]) -> None:
+        """See `TargetRun.remove_missing`."""
+        with self._target.lock:
             self._reach()
-            self._pending += merged
-            return _apply(merged, self._table_in_view)
+            kept = [dict(zip((p.target for p in mapping.key), row, strict=True)) for row in parse_text_rows(keys)]
+            stray = self._table_in_view(mapping.target).copy()
+            _remove_missing(stray, mapping, chunk, kept)
+            gone = [row for key, row in self._table_in_view(mapping.target).rows.items() if key not in stray.rows]
+        if gone:
+            columns = [pa.array([row[p.target] for row in gone], pa.binary()) for p in mapping.key]
+            deletes = pa.record_batch(columns, names=[p.target for p in mapping.key])
+            self.write([MergedTable(mapping, (MergeStep(deletes=deletes),))])
+
+    def mark_chunk(self, mapping: TableMapping, chunk: Chunk, rows: int) -> None:
+        """See `TargetRun.mark_chunk`."""
+        self._marks.append((mapping.mapping_id, chunk, rows))
 
     def commit(self, checkpoint: Checkpoint) -> None:
         """See `TargetRun.commit`."""
@@ -242,17 +398,18 @@ class MemoryTargetRun:
             self.check_epoch()
             if checkpoint.epoch != self._epoch:
                 raise TargetError(f"The checkpoint's epoch {checkpoint.epoch} is not the run's {self._epoch}.", kind="internal")
-            real = {m.mapping.target: target.tables_by_name[m.mapping.target].copy() for m in self._pending}
-            _apply(self._pending, real.__getitem__)
-            target.tables_by_name.update(real)
+            marks = self._marks
+            self._commit()
+            for mark in marks:
+                self._mark_done(*mark)
             self._place().checkpoint = checkpoint
-            self.rollback()
             for hook in target.on_commit:
                 hook(self._task_id, checkpoint)
 
     def rollback(self) -> None:
         """See `TargetRun.rollback`."""
-        self._view, self._pending = {}, []
+        super().rollback()
+        self._marks = []
 
     def look(self) -> Look:
         """See `TargetRun.look`: always at work."""
@@ -262,30 +419,21 @@ class MemoryTargetRun:
     def cut(self) -> None:
         """See `TargetRun.cut`: no call waits here."""
 
-    def close(self) -> None:
-        """See `TargetRun.close`."""
-        self.rollback()
-
-    def _place(self) -> _TaskPlace:
-        place = self._target.places.get(self._task_id)
-        if place is None:
-            raise Fenced(f"Task {self._task_id} was forgotten here.")
-        return place
-
-    def _reach(self) -> None:
-        if not self._target.reachable:
-            self.rollback()
-            raise TargetError("The connection to the target was lost.")
-
-    def _table_in_view(self, name: TableName) -> MemoryTable:
-        if name not in self._view:
-            self._view[name] = self._target.tables_by_name[name].copy()
-        return self._view[name]
-
     def _mark_done(self, mapping_id: str, chunk: Chunk, rows: int) -> None:
         states = self._place().states
         state = states.get(mapping_id, TableState(mapping_id, CopyState.COPYING))
         states[mapping_id] = replace(state, chunks_done=state.chunks_done | {chunk.number}, rows_done=state.rows_done + rows)
+
+
+def _again(before: DirtyRecord | None, record: DirtyRecord) -> DirtyRecord:
+    return record if before is None else replace(record, first_us=before.first_us, times=before.times + 1)
+
+
+def _settle(held: dict[str, DirtyRecord], ids: Collection[str], state: str, by: str, now_us: int) -> None:
+    for record in [held[i] for i in ids if i in held]:
+        ended = replace(record, state=state, settled_by=by, settled_us=now_us) if record.state == "open" else record
+        if record.sealed_row is not None:
+            held[record.id] = ended if state == "discarded" else replace(ended, sealed_key=b"", sealed_row=None, row_bytes=0)
 
 
 def _key_values(mapping: TableMapping, row: Row) -> Row:

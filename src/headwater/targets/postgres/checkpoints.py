@@ -15,6 +15,7 @@ from typing import Any
 from headwater.domain.errors import Fenced
 from headwater.ports.source import Chunk
 from headwater.ports.target import Checkpoint, CopyState, TableState
+from headwater.targets.postgres import dirty
 from headwater.targets.postgres.session import Connection
 
 SCHEMA_STATEMENTS = (
@@ -52,6 +53,7 @@ SCHEMA_STATEMENTS = (
         PRIMARY KEY (task_id, mapping_id, number)
     )
     """,
+    dirty.TABLE,
 )
 
 _THERE = """
@@ -68,7 +70,7 @@ SELECT CASE WHEN EXISTS (SELECT FROM pg_namespace WHERE nspname = 'headwater') T
 MAY_USE = """
 SELECT has_schema_privilege('headwater', 'USAGE') AND (
     SELECT bool_and(has_table_privilege(c.oid, p)) FROM pg_class c, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p
-    WHERE c.relnamespace = 'headwater'::regnamespace AND c.relname IN ('checkpoint', 'table_state', 'chunk_done')
+    WHERE c.relnamespace = 'headwater'::regnamespace AND c.relname IN ('checkpoint', 'table_state', 'chunk_done', 'dirty_row')
 )
 """
 """True where the user may do with our tables what we need."""
@@ -115,7 +117,7 @@ def prepared(connection: Connection) -> bool:
 
 def prepare(connection: Connection) -> None:
     """Create our schema and tables where they are missing; safe for several at once."""
-    if prepared(connection):
+    if prepared(connection) and dirty.there(connection):
         return
     connection.execute(_LOCK_CREATION)
     skipped = 1 if _holds(connection, _SCHEMA_THERE) else 0  # asking for it, even IF NOT EXISTS, takes a right that may be missing
@@ -192,7 +194,8 @@ def chunk_is_done(connection: Connection, task_id: str, mapping_id: str, number:
 
 
 def forget_states(connection: Connection, task_id: str, mapping_ids: frozenset[str] | None = None) -> None:
-    """Remove copy progress, of all mappings or of these."""
+    """Remove copy progress, of all mappings or of these; what was set aside of them is settled, since they are copied again."""
+    dirty.reset(connection, task_id, mapping_ids)
     if mapping_ids is None:
         for statement in _FORGET:
             connection.execute(statement, [task_id])
@@ -204,6 +207,7 @@ def forget_states(connection: Connection, task_id: str, mapping_ids: frozenset[s
 def forget(connection: Connection, task_id: str) -> None:
     """Remove everything about a task."""
     forget_states(connection, task_id)
+    dirty.forget(connection, task_id)
     connection.execute("DELETE FROM headwater.checkpoint WHERE task_id = %s", [task_id])
 
 

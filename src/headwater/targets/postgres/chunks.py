@@ -62,6 +62,17 @@ def _converge(connection: Connection, writer: Writer, mapping: TableMapping, chu
     return count
 
 
+def remove_missing(connection: Connection, writer: Writer, mapping: TableMapping, chunk: Chunk, keys: Iterable[bytes]) -> None:
+    """See `TargetRun.remove_missing`."""
+    writer.learn([mapping])
+    statements = writer.statements(mapping)
+    writer.table(mapping, exact=False).open_staging(statements.rows)
+    with connection.cursor().copy(statements.copy(statements.key_names, statements.rows)) as copy:
+        for block in keys:
+            copy.write(block)
+    _remove(connection, statements, mapping, chunk)
+
+
 def _remove(connection: Connection, statements: Statements, mapping: TableMapping, chunk: Chunk) -> None:
     """Delete what the source no longer has in the chunk's range of keys.
 

@@ -11,7 +11,7 @@ import re
 
 import psycopg
 
-from headwater.domain.errors import HeadwaterError, TargetError
+from headwater.domain.errors import HeadwaterError, RowRefused, TargetError
 from headwater.targets.postgres.config import PostgresTargetConfig
 
 _RETRY_CLASSES = ("08", "40", "53", "57", "58")
@@ -46,8 +46,9 @@ def translate(error: psycopg.Error, doing: str) -> HeadwaterError:
     condition = _WORDS.sub(" ", type(error).__name__).lower()
     if state[:2] in _RETRY_CLASSES or state in _RETRY_STATES:
         return TargetError(f"The target gave up while {doing}: {condition} ({state}). It is tried again.")
-    kind = "row_refused" if state[:2] in _ROW_CLASSES or state in _ROW_STATES else "target_refused"
-    return TargetError(f"The target refused {doing}: {_reason(error, state, condition)}", kind=kind)
+    text = f"The target refused {doing}: {_reason(error, state, condition)}"
+    refuses_row = state[:2] in _ROW_CLASSES or state in _ROW_STATES
+    return RowRefused(text) if refuses_row else TargetError(text, kind="target_refused")
 
 
 def _reason(error: psycopg.Error, state: str, condition: str) -> str:

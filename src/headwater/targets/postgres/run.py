@@ -2,64 +2,37 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import psycopg
 
 from headwater.domain.errors import Fenced, HeadwaterError, TargetError
 from headwater.domain.mapping import TableMapping
-from headwater.domain.merge import MergedTable
 from headwater.domain.tables import TableName
 from headwater.ports.source import Chunk
-from headwater.ports.target import Checkpoint, Look, TableState, Written
+from headwater.ports.target import Checkpoint, Look, TableState
 from headwater.targets.postgres import checkpoints
-from headwater.targets.postgres.chunks import copy_chunk
+from headwater.targets.postgres.chunks import copy_chunk, remove_missing
 from headwater.targets.postgres.config import PostgresTargetConfig
 from headwater.targets.postgres.errors import translate
 from headwater.targets.postgres.looking import look
-from headwater.targets.postgres.session import Connection, connect, write_as_replica
+from headwater.targets.postgres.session import Connection, connect
 from headwater.targets.postgres.statements import any_row
-from headwater.targets.postgres.writer import Writer
+from headwater.targets.postgres.writing import PostgresWriting, Session
 
 
-class _Session:
-    """A connection with its writer."""
-
-    def __init__(self, config: PostgresTargetConfig) -> None:
-        self.connection: Connection = connect(config)
-        self.writer = Writer(self.connection, replica=write_as_replica(self.connection))
-
-    def cut(self) -> None:
-        """Break the connection under a call that waits for it (any thread)."""
-        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.connection.pgconn.socket)) as handle:
-            handle.shutdown(socket.SHUT_RDWR)
-
-    def rollback(self) -> None:
-        """Give the transaction up; a connection that can't even do that is closed."""
-        try:
-            self.connection.rollback()
-        except psycopg.Error:
-            self.connection.close()
-        self.writer.rolled_back()
-
-
-class PostgresTargetRun:
+class PostgresTargetRun(PostgresWriting):
     """`TargetRun` for PostgreSQL."""
 
     def __init__(self, config: PostgresTargetConfig, task_id: str, epoch: int) -> None:
-        self._config = config
-        self._task_id = task_id
+        super().__init__(config, task_id)
         self._epoch = epoch
         self._lock = threading.Lock()
-        self._idle: list[_Session] = []
-        self._busy: list[_Session] = []
-        self._asked = False
+        self._idle: list[Session] = []
+        self._busy: list[Session] = []
         self._closed = False
-        self._main = _Session(config)
         try:
             if self.checkpoint().epoch != epoch:
                 raise self._fenced()
@@ -101,38 +74,29 @@ class PostgresTargetRun:
             session.writer.committed()
             return count
 
-    def write(self, merged: Sequence[MergedTable]) -> Written:
-        """See `TargetRun.write`."""
-        tables = ", ".join(sorted({str(one.mapping.target) for one in merged}))
-        with self._asking():
-            try:
-                return self._main.writer.write(merged)
-            except psycopg.Error as error:
-                self._main.rollback()
-                raise translate(error, f"writing to {tables}") from None
+    def remove_missing(self, mapping: TableMapping, chunk: Chunk, keys: Iterable[bytes]) -> None:
+        """See `TargetRun.remove_missing`."""
+        with self._asking(f"copying to {mapping.target}"):
+            remove_missing(self._main.connection, self._main.writer, mapping, chunk, keys)
+
+    def mark_chunk(self, mapping: TableMapping, chunk: Chunk, rows: int) -> None:
+        """See `TargetRun.mark_chunk`."""
+        with self._asking(f"copying to {mapping.target}"):
+            checkpoints.mark_chunk(self._main.connection, self._task_id, mapping.mapping_id, chunk.number, rows)
 
     def commit(self, checkpoint: Checkpoint) -> None:
         """See `TargetRun.commit`."""
         if checkpoint.epoch != self._epoch:
             raise TargetError(f"The checkpoint's epoch {checkpoint.epoch} is not the run's {self._epoch}.", kind="internal")
         connection = self._main.connection
-        with self._asking():
-            try:
-                held = checkpoints.advance(connection, self._task_id, checkpoint)
-                if held:
-                    connection.commit()
-            except psycopg.Error as error:
-                self._main.rollback()
-                raise translate(error, "committing") from None
+        with self._asking("committing"):
+            held = checkpoints.advance(connection, self._task_id, checkpoint)
+            if held:
+                connection.commit()
         if not held:
             self._main.rollback()
             raise self._fenced()
         self._main.writer.committed()
-
-    def rollback(self) -> None:
-        """See `TargetRun.rollback`."""
-        if not self._main.connection.closed:
-            self._main.rollback()
 
     def look(self) -> Look:
         """See `TargetRun.look`."""
@@ -166,11 +130,11 @@ class PostgresTargetRun:
         return Fenced(f"Task {self._task_id} is no longer held by epoch {self._epoch} at the target.")
 
     @contextmanager
-    def _session(self, doing: str) -> Iterator[_Session]:
+    def _session(self, doing: str) -> Iterator[Session]:
         """A connection of the caller's own, apart from the run's transaction."""
         with self._lock:
             session = self._idle.pop() if self._idle else None
-        session = session or _Session(self._config)
+        session = session or Session(self._config)
         with self._lock:
             self._busy.append(session)
         try:
@@ -189,15 +153,6 @@ class PostgresTargetRun:
                 self._idle.append(session)
                 return
         session.connection.close()
-
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """The main session owes an answer."""
-        self._asked = True
-        try:
-            yield
-        finally:
-            self._asked = False
 
     @contextmanager
     def _reading(self, doing: str) -> Iterator[Connection]:

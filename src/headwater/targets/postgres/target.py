@@ -19,6 +19,7 @@ from headwater.targets.postgres.config import PostgresTargetConfig
 from headwater.targets.postgres.errors import translate
 from headwater.targets.postgres.run import PostgresTargetRun
 from headwater.targets.postgres.session import Connection, connect
+from headwater.targets.postgres.writing import PostgresMending
 
 
 class PostgresTarget:
@@ -64,6 +65,10 @@ class PostgresTarget:
     def open(self, task_id: str, epoch: int) -> PostgresTargetRun:
         """See `Target.open`."""
         return PostgresTargetRun(self._config, task_id, epoch)
+
+    def mend(self, task_id: str) -> PostgresMending:
+        """See `Target.mend`."""
+        return PostgresMending(self._config, task_id)
 
     def forget(self, task_id: str) -> None:
         """See `Target.forget`."""

@@ -8,7 +8,7 @@ and done another way, and only when no way is left the collision is an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 
@@ -65,9 +65,15 @@ class Writer:
         """The transaction was committed: staging tables stay, and are empty."""
         self._staged.update(dict.fromkeys(self._staged, False))
 
-    def rolled_back(self) -> None:
-        """The transaction was given up: staging tables made in it are gone, and it may be any of them."""
+    def staged(self) -> Collection[str]:
+        """The staging tables that are there now, for `rolled_back` to a savepoint."""
+        return tuple(self._staged)
+
+    def rolled_back(self, staged: Collection[str] = ()) -> None:
+        """The transaction was given up: staging tables made in it are gone, and it may be any of them. Rolled back to a savepoint those
+        of before are still there, perhaps with rows."""
         self._staged.clear()
+        self._staged.update(dict.fromkeys(staged, True))
 
     def learn(self, mappings: Iterable[TableMapping]) -> None:
         """Read the catalogue for tables that were not met before."""

@@ -1,0 +1,133 @@
+"""One connection's open transaction at a PostgreSQL target: what a run and a person who mends rows have in common."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import psycopg
+
+from headwater.domain.errors import RowRefused
+from headwater.domain.merge import MergedTable
+from headwater.ports.target import Written
+from headwater.targets.postgres.config import PostgresTargetConfig
+from headwater.targets.postgres.dirty import Desk
+from headwater.targets.postgres.errors import translate
+from headwater.targets.postgres.session import Connection, connect, write_as_replica
+from headwater.targets.postgres.writer import Writer
+
+MENDING_WAIT_MS = 10_000
+"""How long a person who mends rows waits for a row or record that a run holds."""
+
+
+class Session:
+    """A connection with its writer."""
+
+    def __init__(self, config: PostgresTargetConfig) -> None:
+        self.connection: Connection = connect(config)
+        self.writer = Writer(self.connection, replica=write_as_replica(self.connection))
+
+    def cut(self) -> None:
+        """Break the connection under a call that waits for it (any thread)."""
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.connection.pgconn.socket)) as handle:
+            handle.shutdown(socket.SHUT_RDWR)
+
+    def rollback(self) -> None:
+        """Give the transaction up; a connection that can't even do that is closed."""
+        try:
+            self.connection.rollback()
+        except psycopg.Error:
+            self.connection.close()
+        self.writer.rolled_back()
+
+
+class PostgresWriting:
+    """`Writing` for PostgreSQL: one connection's open transaction."""
+
+    def __init__(self, config: PostgresTargetConfig, task_id: str) -> None:
+        self._config = config
+        self._task_id = task_id
+        self._main = Session(config)
+        self._depth = 0  # of savepoints
+        self._asked = False  # the server owes an answer
+        self.dirty = Desk(self._main.connection, task_id, self._asking)
+
+    def write(self, merged: Sequence[MergedTable]) -> Written:
+        """See `Writing.write`."""
+        tables = ", ".join(sorted({str(one.mapping.target) for one in merged}))
+        with self._asking(f"writing to {tables}"):
+            return self._main.writer.write(merged)
+
+    def check(self) -> None:
+        """See `Writing.check`."""
+        with self._asking("what is written, as a whole"):
+            self._main.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            self._main.connection.execute("SET CONSTRAINTS ALL DEFERRED")
+
+    @contextmanager
+    def tentatively(self, *, keep: bool = True) -> Iterator[None]:
+        """See `Writing.tentatively`."""
+        self._savepoint("SAVEPOINT")
+        staged = self._main.writer.staged()
+        self._depth += 1
+        try:
+            yield
+        except RowRefused:
+            self._back(staged)
+            raise
+        finally:
+            self._depth -= 1
+        if keep:
+            self._savepoint("RELEASE")
+        else:
+            self._back(staged)
+
+    def rollback(self) -> None:
+        """See `Writing.rollback`."""
+        if not self._main.connection.closed:
+            self._main.rollback()
+
+    def close(self) -> None:
+        """See `Writing.close`."""
+        self._main.connection.close()
+
+    def _back(self, staged: Collection[str]) -> None:
+        self._savepoint("ROLLBACK TO")
+        self._savepoint("RELEASE")
+        self._main.writer.rolled_back(staged)
+
+    def _savepoint(self, what: str) -> None:
+        with self._asking("setting a savepoint"):
+            self._main.connection.execute(f"{what} headwater_tentative".encode())
+
+    @contextmanager
+    def _asking(self, doing: str) -> Iterator[None]:
+        """The server owes an answer. The driver's error becomes ours, and ends the transaction, but for what `tentatively` undoes."""
+        self._asked = True
+        try:
+            yield
+        except psycopg.Error as error:
+            refusal = translate(error, doing)
+            if not (self._depth and isinstance(refusal, RowRefused)):
+                self._main.rollback()
+            raise refusal from None
+        finally:
+            self._asked = False
+
+
+class PostgresMending(PostgresWriting):
+    """`Mending` for PostgreSQL."""
+
+    def __init__(self, config: PostgresTargetConfig, task_id: str) -> None:
+        super().__init__(config, task_id)
+        with self._asking("getting ready"):
+            self._main.connection.execute(f"SET lock_timeout = {MENDING_WAIT_MS}".encode())
+            self._main.connection.commit()
+
+    def commit(self) -> None:
+        """See `Mending.commit`."""
+        with self._asking("committing"):
+            self._main.connection.commit()
+        self._main.writer.committed()
