@@ -201,7 +201,7 @@ def test_a_session_that_waits_for_us_while_we_wait_for_it_is_idle(database: Data
     database.run("CREATE TABLE t (id int PRIMARY KEY, a text)")
     run = opened(database)
     run.write([merged(TO, MergeStep(inserts=batch((1, "x"), names=NAMES)))])
-    with run._asking():
+    with run._asking("a test"):
         assert run.look().state == "idle"
     run.close()
 

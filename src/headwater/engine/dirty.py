@@ -85,6 +85,13 @@ class DirtyRows:
         self._run.dirty.settle(gone, "removed", "", self._clock.now_us())
         self._run.commit(place) if gone else self._run.rollback()
 
+    def copied_again(self, mapping_id: str, place: Checkpoint) -> None:
+        """A mapping's copy begins from its beginning: it will find what is bad, and nothing else is any more. Commits."""
+        places = {held for held in self._held if held[0] == mapping_id}
+        if places:
+            self._settle(places, "reset")
+            self._run.commit(place)
+
     def committed(self) -> None:
         """What was written is there for good."""
         self._new_committed = self.new_rows
@@ -233,11 +240,11 @@ class DirtyRows:
             else:
                 self._drop(place)
 
-    def _settle(self, places: set[Place]) -> None:
-        """Record that these rows are at the target as the source has them."""
+    def _settle(self, places: set[Place], state: str = "resolved") -> None:
+        """End these records: what lay over the tables there does so no more."""
         ids = [self._held[place].id for place in places if place in self._held]
         if ids:
-            self._run.dirty.settle(ids, "resolved", "", self._clock.now_us())
+            self._run.dirty.settle(ids, state, "", self._clock.now_us())
         for place in places:
             self._drop(place)
 

@@ -98,7 +98,7 @@ class Copier:
             since = self._behind(snapshot.position, begun.next_offset) if snapshot.exact else begun.next_offset
             known = self._known(place, pending)
             place = self._begin(place, pending, since, snapshot.position if snapshot.exact else begun.position)
-            states = self._plan(snapshot, pending, known, since)
+            states = self._plan(snapshot, pending, known, since, place)
             for piece in self._copy_chunks(snapshot, pending, states):
                 self._set_aside(snapshot, piece, place)
         exact_from = since if snapshot.exact else self._captured(snapshot.position)
@@ -193,7 +193,9 @@ class Copier:
             self._tally.say("waiting", WAITING_FOR_OPEN)
             self._check_stop()
 
-    def _plan(self, snapshot: Snapshot, pending: Sequence[TableMapping], known: dict[str, TableState], since: int) -> dict[str, TableState]:
+    def _plan(
+        self, snapshot: Snapshot, pending: Sequence[TableMapping], known: dict[str, TableState], since: int, place: Checkpoint
+    ) -> dict[str, TableState]:
         """Cut the tables that have no chunks yet, and put the plan on disk, with the offset from which each one is followed."""
         writers = Counter(m.target for m in self._job.mappings)
         planned = {}
@@ -201,6 +203,7 @@ class Copier:
             self._check_stop()
             state = known.get(mapping.mapping_id)
             if state is None:
+                self._job.dirty.copied_again(mapping.mapping_id, place)
                 key = [pair.source for pair in mapping.key]
                 chunks = tuple(snapshot.chunks(mapping.source, key, CHUNK_ROWS))
                 fresh = writers[mapping.target] == 1 and self._job.run.is_empty(mapping.target)

@@ -194,7 +194,7 @@ class _Writing:
         self._view: dict[TableName, MemoryTable] = {}
         self._pending: list[MergedTable] = []
         self._depth = 0
-        self.dirty = MemoryDesk(self._place)
+        self.dirty = MemoryDesk(lambda: target.places.get(task_id))
 
     def write(self, merged: Sequence[MergedTable]) -> Written:
         """See `Writing.write`."""
@@ -271,13 +271,14 @@ class _Writing:
 class MemoryDesk:
     """`DirtyDesk` over a `MemoryTarget`; what is done becomes real with the commit of its holder. Nobody waits for a record here."""
 
-    def __init__(self, place: Callable[[], _TaskPlace]) -> None:
+    def __init__(self, place: Callable[[], _TaskPlace | None]) -> None:
         self._place = place
         self.pending: list[Callable[[dict[str, DirtyRecord]], None]] = []
 
     def records(self) -> dict[str, DirtyRecord]:
         """The records with what is pending."""
-        found = dict(self._place().dirty)
+        place = self._place()
+        found = dict(place.dirty) if place else {}
         for act in self.pending:
             act(found)
         return found
