@@ -110,7 +110,7 @@ def _renamed(mapping: TableMapping, pair: ColumnPair, schema: TableSchema, name:
 
 
 def _again(pair: ColumnPair, schema: TableSchema, column: Column) -> str:
-    if not column.number:
+    if column.number < 0:
         return f"It can't be told any more which column of {schema.table} was called {pair.source} here. {COPY_AGAIN}"
     return f"Column {pair.source} of {schema.table} was dropped, and another one was given its name. {COPY_AGAIN}"
 

@@ -61,7 +61,8 @@ class Column:
     `key` tells that the column belongs to the key by which changes find their row (replica identity or
     primary key at the source, primary key or unique index at the target). `writable` is false for generated
     columns, which no mapping may write. `number` and `type_id` are the database's own words for which column and which type it is: they
-    survive a new name, and a column that was dropped and added again has another number. 0 and empty where there are none.
+    survive a new name, and a column that was dropped and added again has another number. 0 and empty where there are none; -1 where
+    there is one that is not known any more.
     """
 
     name: str

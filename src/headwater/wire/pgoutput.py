@@ -759,7 +759,7 @@ class Decoder:
 
     @cython.cfunc
     def _relation(self, p: cython.p_const_uchar, end: cython.Py_ssize_t) -> cython.int:
-        """A new announcement ends the batch of the old one, if it says anything else."""
+        """A new announcement ends the batch of the old one. One that says the same comes when a column was dropped and added again."""
         _need(26, 4, end)
         oid = _u32(p, 26)
         schema, at = _text(p, 30, end)
@@ -784,11 +784,8 @@ class Decoder:
     def _announce(self, relation: Any) -> cython.int:
         keys = self.key_of(relation)
         old: _Table | None = self.tables.get(relation.oid)
-        if old is not None:
-            if old.relation == relation and old.ignored == (keys is None) and old.keys == (keys or ()):
-                return 0
-            if old.rows:
-                self.batches.append(old.take())
+        if old is not None and old.rows:
+            self.batches.append(old.take())
         self.tables[relation.oid] = _Table(relation, keys)
         return 0
 

@@ -9,22 +9,20 @@ from typing import Any
 import psycopg
 
 from headwater.domain.errors import SourceError
-from headwater.domain.tables import Column, TableName, TableSchema
+from headwater.domain.tables import TableName
 from headwater.ports.source import Captured
 from headwater.sources.postgres import catalogue, positions, publication, slot
+from headwater.sources.postgres.announcer import Announcer
 from headwater.sources.postgres.box import Box
 from headwater.sources.postgres.config import PostgresConfig
 from headwater.sources.postgres.connect import connect, connect_replication, message_of, translated, without_values
-from headwater.sources.postgres.frames import Framer
 from headwater.sources.postgres.reader import FRAME_BYTES_MAX, FRAME_ROWS_MAX, Reader, log_error
 from headwater.sources.postgres.stream import Stream
 from headwater.sources.postgres.stream import start as begin
-from headwater.wire.pgoutput import Decoder, Relation
+from headwater.wire.pgoutput import Decoder
 
 QUEUE_BYTES_MAX = 16 * 1024 * 1024
 """Decoded changes that may wait for the caller; beyond it reading stops."""
-UNMARKED = ("f", "n")
-"""Replica identities with which the stream marks no column as key: all columns, or none, are sent."""
 OBJECT_IN_USE = "55006"
 ACTIVE_SLOT_PATIENCE_S = 8.0
 """How long to wait for a slot that another process still reads, which may be our own one that was killed a moment ago."""
@@ -70,75 +68,16 @@ class PostgresLog:
         self._box.close()
 
 
-class Announcer:
-    """Answers the decoder's announcements: which columns find a row. Looks the rest of the schema up in today's catalogue.
-
-    The stream tells the names, the type numbers and the replica identity as they were; names of types, and the key of a table with replica
-    identity FULL or NOTHING, only the catalogue knows, as it is today. (With NOTHING the server refuses updates and deletes of a
-    table that is published, so only inserts come, and those have all values.)
-    """
-
-    def __init__(self, config: PostgresConfig, tables: Sequence[TableName]) -> None:
-        self.framer = Framer()
-        self._config = config
-        self._wanted = frozenset(tables)
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
-
-    def key_of(self, relation: Relation) -> tuple[int, ...] | None:
-        """The indexes of the key columns; None for a table that nobody wants and that has no key.
-
-        Raises:
-            SourceError: `source_refused` where a wanted table has no key.
-        """
-        described = self._describe(relation)
-        table = TableName(relation.schema, relation.name)
-        unmarked = relation.replica_identity in UNMARKED
-        flags = [in_key if unmarked else column.identity for column, (_, _, in_key) in zip(relation.columns, described, strict=True)]
-        key = tuple(i for i, flag in enumerate(flags) if flag)
-        if not key and table in self._wanted:
-            raise SourceError(
-                f"The table {table} has no key any more by which its changes could be applied. "
-                "Give it a primary key, or set a replica identity index, and start again.",
-                kind="source_refused",
-            )
-        columns = tuple(
-            Column(column.name, type_, i in key, nullable)
-            for i, (column, (type_, nullable, _)) in enumerate(zip(relation.columns, described, strict=True))
-        )
-        self.framer.schemas[relation] = TableSchema(table, columns)
-        return key or None
-
-    def close(self) -> None:
-        """Let the catalogue session go. Idempotent."""
-        if self._connection is not None:
-            self._connection.close()
-
-    def _describe(self, relation: Relation) -> list[tuple[str, bool, bool]]:
-        """Per column: name of the type, whether it may be null, whether it is in today's key."""
-        with translated(f"Looking up the table {relation.schema}.{relation.name} in {self._config.place}"):
-            if self._connection is None or self._connection.closed:
-                self._connection = connect(self._config)
-            rows = self._connection.execute(
-                catalogue.RELATION,
-                {
-                    "names": [c.name for c in relation.columns],
-                    "oids": [c.type_oid for c in relation.columns],
-                    "modifiers": [c.type_modifier for c in relation.columns],
-                    "relation": relation.oid,
-                },
-            ).fetchall()
-        return [(type_ or "unknown", not not_null, key) for _, type_, not_null, key in rows]
-
-
 def open_log(config: PostgresConfig, tables: Sequence[TableName], after: str | None, new_history: bool) -> PostgresLog:
     """See `Source.open_log`."""
     wanted = None if after is None else positions.parse(after)
     with connect(config) as connection, translated(f"Preparing the log of {config.place}"):
         start, known_end = _prepare(connection, config, wanted, new_history)
+        announcer = Announcer(config, tables, catalogue.oids(connection, tables))
     connection = connect_replication(config)
     try:
         stream = _start(connection, config, start)
-        return PostgresLog(connection, stream, Announcer(config, tables), start, known_end)
+        return PostgresLog(connection, stream, announcer, start, known_end)
     except BaseException:
         connection.close()
         raise

@@ -31,7 +31,8 @@ KEY = f"{INDEX_KEY} AND c.relreplident <> 'n'"
 
 DESCRIBE = f"""
 SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
-       coalesce(a.attnum = ANY (k.columns), false), NOT a.attnotnull, a.attgenerated = ''
+       coalesce(a.attnum = ANY (k.columns), false), NOT a.attnotnull, a.attgenerated = '',
+       a.attnum, a.atttypid || ':' || a.atttypmod, c.oid::text
   FROM unnest(%s::text[], %s::text[]) AS wanted (schema, name)
   JOIN pg_namespace n ON n.nspname = wanted.schema
   JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p')
@@ -40,15 +41,26 @@ SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
  ORDER BY n.nspname, c.relname, a.attnum
 """  # noqa: S608  glued from a constant
 
-RELATION = f"""
-SELECT t.at, format_type(t.oid, t.modifier), a.attnotnull, coalesce(a.attnum = ANY (k.columns), false)
-  FROM unnest(%(names)s::text[], %(oids)s::oid[], %(modifiers)s::int4[]) WITH ORDINALITY AS t (name, oid, modifier, at)
-  LEFT JOIN pg_class c ON c.oid = %(relation)s
-  LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = t.name AND NOT a.attisdropped
+ATTRIBUTES = f"""
+SELECT a.attnum, a.attname, a.attisdropped, a.attgenerated <> '', NOT a.attnotnull, coalesce(a.attnum = ANY (k.columns), false)
+  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
   LEFT JOIN LATERAL ({INDEX_KEY}) k ON true
- ORDER BY t.at
+ WHERE c.oid = %s
+ ORDER BY a.attnum
 """  # noqa: S608  glued from a constant
-"""Today's word on the columns of a relation that the log announces: names of types, whether null is allowed, part of the key or not."""
+"""Today's word on a relation that the log announces: every column that it ever had, dropped ones too."""
+
+TYPES = """
+SELECT CASE WHEN y.oid IS NULL THEN 'unknown type ' || t.oid ELSE format_type(t.oid, t.modifier) END
+  FROM unnest(%s::oid[], %s::int4[]) WITH ORDINALITY AS t (oid, modifier, at) LEFT JOIN pg_type y ON y.oid = t.oid
+ ORDER BY t.at
+"""
+"""Names of types by their numbers; a type that is gone has none."""
+
+OIDS = """
+SELECT n.nspname, c.relname, c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[])) AND c.relkind IN ('r', 'p')
+"""
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -60,8 +72,20 @@ def tables(connection: Connection) -> list[TableName]:
 
 def describe(connection: Connection, wanted: Sequence[TableName]) -> dict[TableName, TableSchema]:
     """Today's schemas of the tables that exist."""
-    columns: dict[TableName, list[Column]] = {}
+    columns: dict[tuple[TableName, str], list[Column]] = {}
     found = connection.execute(DESCRIBE, ([t.schema for t in wanted], [t.name for t in wanted]))
-    for schema, table, name, type_, key, nullable, writable in found:
-        columns.setdefault(TableName(schema, table), []).append(Column(name, type_, key, nullable, writable))
-    return {table: TableSchema(table, tuple(described)) for table, described in columns.items()}
+    for schema, table, name, type_, key, nullable, writable, number, type_id, id_ in found:
+        column = Column(name, type_, key, nullable, writable, number, type_id)
+        columns.setdefault((TableName(schema, table), id_), []).append(column)
+    return {table: TableSchema(table, tuple(described), id_) for (table, id_), described in columns.items()}
+
+
+def type_id(oid: int, modifier: int) -> str:
+    """`Column.type_id`: the type's number with what narrows it (a length, say)."""
+    return f"{oid}:{modifier}"
+
+
+def oids(connection: Connection, wanted: Sequence[TableName]) -> dict[int, TableName]:
+    """The tables that exist, by their numbers."""
+    found = connection.execute(OIDS, ([t.schema for t in wanted], [t.name for t in wanted]))
+    return {oid: TableName(schema, name) for schema, name, oid in found}

@@ -18,10 +18,10 @@ from headwater.wire.pgoutput import Batch, Buffer, ColumnBuffers, Relation, Take
 
 
 class Framer:
-    """Makes frames of what the decoder gathered, in order. `schemas` is filled by whoever answers the decoder's announcements."""
+    """Makes frames of what the decoder gathered, in order. Whoever answers the decoder's announcements tells it each schema."""
 
     def __init__(self) -> None:
-        self.schemas: dict[Relation, TableSchema] = {}
+        self._schemas: dict[int, tuple[Relation, TableSchema]] = {}  # by identity: equal announcements may mean different columns
         self._part = 0
         self._arrow: dict[tuple[Relation, tuple[int, ...]], pa.Schema] = {}
 
@@ -30,9 +30,19 @@ class Framer:
         """True while a transaction is being given in parts: its end must then be taken by itself."""
         return self._part > 0
 
+    def announced(self, relation: Relation, schema: TableSchema) -> None:
+        """From here on this announcement holds for its table."""
+        self._schemas[id(relation)] = relation, schema
+
+    def _forget(self) -> None:
+        """Let go of announcements that later ones have replaced; nothing that was gathered under them is left."""
+        newest = {relation.oid: key for key, (relation, _) in self._schemas.items()}
+        self._schemas = {key: self._schemas[key] for key in newest.values()}
+
     def frames(self, taken: Taken, seen_us: int) -> tuple[Frame, ...]:
         """The frames of one take; none where nothing has gathered. `seen_us` is the source clock, for an unfinished transaction."""
         batches = [(batch, self._wrap(batch)) for batch in taken.batches]
+        self._forget()
         if self._part:
             return (self._next_part(taken, tuple(b for _, b in batches), seen_us),)
         made = []
@@ -55,17 +65,17 @@ class Framer:
         return Frame(unfinished, batches, part, False)
 
     def _wrap(self, batch: Batch) -> ChangeBatch:
-        table, rows = self.schemas[batch.relation], batch.rows
+        (_, table), rows = self._schemas[id(batch.relation)], batch.rows
         unchanged = tuple(i for i, column in enumerate(batch.columns) if column.unchanged is not None)
         arrays = [_fixed(pa.int32(), rows, batch.seq), _fixed(pa.int32(), rows, batch.txn), _fixed(pa.uint8(), rows, batch.op)]
         arrays += [_binary(column, rows) for column in batch.columns]
         arrays += [_fixed(pa.bool_(), rows, batch.columns[i].unchanged or b"") for i in unchanged]
-        return ChangeBatch(table, pa.RecordBatch.from_arrays(arrays, schema=self._schema(batch.relation, unchanged)))
+        return ChangeBatch(table, pa.RecordBatch.from_arrays(arrays, schema=self._schema(batch.relation, table, unchanged)))
 
-    def _schema(self, relation: Relation, unchanged: tuple[int, ...]) -> pa.Schema:
+    def _schema(self, relation: Relation, table: TableSchema, unchanged: tuple[int, ...]) -> pa.Schema:
         found = self._arrow.get((relation, unchanged))
         if found is None:
-            found = self._arrow[relation, unchanged] = batch_schema(self.schemas[relation], unchanged)
+            found = self._arrow[relation, unchanged] = batch_schema(table, unchanged)
         return found
 
 
