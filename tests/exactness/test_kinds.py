@@ -1,4 +1,4 @@
-"""Every kind of change on real servers: the target is the source, row by row, after following and after a fresh copy.
+"""Every kind of change on real servers: the target is the source, row by row, after following, after a replay, after a fresh copy.
 
 All kinds run in one task, so that they also meet one another in batches. What each came to is a test of its own.
 """
@@ -14,10 +14,10 @@ from headwater.clusters import PrivatePostgres
 from headwater.domain.tables import TableName
 from tests.databases import Database
 from tests.exactness.awkward_names import NAMED
-from tests.exactness.exact_world import ExactWorld
+from tests.exactness.exact_world import ExactWorld, moment
 from tests.exactness.kinds import KINDS, SHARED, Kind
 
-STAGES = ["copied", "followed", "copied again"]
+STAGES = ["copied", "followed", "replayed", "copied again"]
 
 
 @dataclass
@@ -61,16 +61,19 @@ def make(kinds: list[Kind], source: Database, target: Database) -> None:
 
 
 def run(kinds: list[Kind], world: ExactWorld, found: Outcome) -> None:
-    """Copy, follow all changes, copy again; with a look at the differences after each."""
+    """Copy, follow all changes, replay them, copy again; with a look at the differences after each."""
     world.prepare()
     found.unmapped = {one.source_table: one.reason for one in world.unmapped}
     assert world.findings() == []
     with world.following():
         found.stages["copied"] = world.differences()
+        before = moment(world.source)
         for kind in kinds:
             kind.run(world.source, *kind.changes)
         world.settle()
         found.stages["followed"] = world.differences()
+        world.replay_from(before)
+        found.stages["replayed"] = world.differences()
         world.copy_everything_again()
         found.stages["copied again"] = world.differences()
 

@@ -20,6 +20,8 @@ from headwater.engine.ahead import Ahead
 from headwater.engine.collect import Batch, Collector, Idle, Prepared, follow, prepared
 from headwater.engine.control import Clock, Control
 from headwater.engine.dirty import At, DirtyRows
+from headwater.engine.displaced import CopyAgain
+from headwater.engine.log import Log
 from headwater.engine.misfits import Misfit
 from headwater.engine.repair import Repairer
 from headwater.engine.snapshot import CopyJob, copy
@@ -28,7 +30,9 @@ from headwater.engine.watchdog import Watchdog
 from headwater.ports.dirty import Seal
 from headwater.ports.journal import JournalReader
 from headwater.ports.source import Source
-from headwater.ports.target import Checkpoint, Target, TargetRun
+from headwater.ports.target import Checkpoint, TableState, Target, TargetRun
+
+log = Log("headwater.apply")
 
 IDLE_WAIT_S = 2.0
 """How long one wait for the journal lasts: a stop is seen within it."""
@@ -67,11 +71,25 @@ def apply(job: ApplyJob, control: Control, clock: Clock) -> None:
         place = joined(run.checkpoint(), reader)
         dirty = DirtyRows(run, job.task_id, job.dirty, job.seal, clock)
         with Watchdog(run, tally):
-            dirty.load({mapping.mapping_id for mapping in job.mappings}, place)
-            tally.dirty(dirty)
-            place = copy(CopyJob(job.source, run, reader, job.mappings, dirty, job.copy_streams), place, control, tally, clock)
-            if place.offset is not None and not control.stopping:
-                Follower(job, run, reader, place, tally, clock, dirty).follow(control)
+            while not control.stopping:
+                dirty.load({mapping.mapping_id for mapping in job.mappings}, place)
+                tally.dirty(dirty)
+                place = copy(CopyJob(job.source, run, reader, job.mappings, dirty, job.copy_streams), place, control, tally, clock)
+                if place.offset is None or control.stopping:
+                    break
+                try:
+                    Follower(job, run, reader, place, tally, clock, dirty).follow(control)
+                except CopyAgain as again:
+                    place = copying_again(again, run)
+
+
+def copying_again(again: CopyAgain, run: TargetRun) -> Checkpoint:
+    """Give up what was not committed, and mark the mappings as not copied; the place then."""
+    log.warning("table_copied_again", mappings=again.mapping_ids, reason=str(again))
+    run.rollback()
+    for mapping_id in again.mapping_ids:
+        run.save_table_state(TableState(mapping_id))
+    return run.checkpoint()
 
 
 def joined(place: Checkpoint, reader: JournalReader) -> Checkpoint:

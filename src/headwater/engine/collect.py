@@ -19,6 +19,7 @@ from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable, merge
 from headwater.domain.tables import TableName
 from headwater.engine.compact import EVERYTHING, compact
+from headwater.engine.displaced import CopyAgain, repeatable
 from headwater.engine.misfits import Misfit, Misfits
 from headwater.ports.journal import JournalReader, Placed
 
@@ -169,6 +170,14 @@ class Collector:
             columns[f.mapping.source] = columns.get(f.mapping.source, frozenset()) | {pair.source for pair in f.mapping.columns}
         return batch.make_room(columns)
 
+    def check_repeatable(self, made: Prepared) -> None:
+        """Raises CopyAgain where moves of a batch that is not exact would harm a target that is ahead."""
+        since = {f.mapping.mapping_id: f.since for f in self._followed}
+        upto = made.batch.next_offset
+        void = [m.mapping.mapping_id for m in made.merged if not repeatable(self._reader, m, since[m.mapping.mapping_id], upto)]
+        if void:
+            raise CopyAgain(void)
+
     def wait(self, timeout_s: float) -> bool:
         """Sleep until the journal has more; True where it has."""
         return self._reader.wait(self._offset, timeout_s)
@@ -206,14 +215,21 @@ def prepare(batch: Batch, followed: Sequence[Followed]) -> Prepared:
 def prepared(collector: Collector, followed: Sequence[Followed], stopping: Callable[[], bool], wait_s: float) -> Iterator[Prepared | Idle]:
     """Batches for as long as nobody asks to stop; `Idle` each time when there is nothing more, before it waits for up to `wait_s`.
 
-    It may end within a large transaction: that one is given up then and begun again by the next run."""
+    It may end within a large transaction: that one is given up then and begun again by the next run.
+
+    Raises:
+        CopyAgain: tables can't be followed from here without being copied again.
+    """
     while not stopping():
         batch = collector.take()
         if batch is None:
             yield Idle()
             collector.wait(wait_s)
         else:
-            yield prepare(batch, followed)
+            made = prepare(batch, followed)
+            if not batch.exact:
+                collector.check_repeatable(made)
+            yield made
 
 
 def _since(change: ChangeBatch, first_offset: int, followed: Followed) -> Iterator[ChangeBatch]:
