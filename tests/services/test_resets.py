@@ -19,7 +19,7 @@ from headwater.services.data_sources import Connections
 from headwater.services.errors import ServiceError
 from headwater.services.locks import TaskLocks
 from headwater.services.resets import Resets
-from headwater.testing import Crash, FaultScript, MemoryJournal, MemoryStore, MemoryTarget, MovedClock
+from headwater.testing import Crash, FaultScript, MemoryJournal, MemoryStore, MemoryTarget, MovedClock, ScriptedSource
 from headwater.testing.rows import Transaction, frame
 
 SCOPE = Scope("p" * 32, "instance")
@@ -67,7 +67,9 @@ class World:
 
     def restarted(self) -> Resets:
         """The service as a new process has it: the same store and target, nothing else."""
-        connections = Connections(source=lambda _: pytest.fail("a reset needs no source"), target=lambda _: self.target)
+        source = ScriptedSource([])
+        source.reachable = False  # a reset needs no source
+        connections = Connections(source=lambda _: source, target=lambda _: self.target)
         return Resets(
             self.store, connections, self.open_journal, self.live, TaskLocks(), self.clock.now_ms, lambda: self.nudges.append(None)
         )

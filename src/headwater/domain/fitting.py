@@ -8,7 +8,7 @@ target row, or a delete (which brings only the source's key) could not name its 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headwater.domain.mapping import ColumnPair, ColumnShape
 from headwater.domain.tables import Column, TableSchema
@@ -53,9 +53,18 @@ def fit(source: TableSchema, target: TableSchema, pairs: Sequence[tuple[str, str
         problems.append(f"No columns of {source.table} and {target.table} are paired.")
     keyed = {(s, t) for s, t in pairs if s in source.key and t in target.key}
     problems += _key_problems(source, target, keyed)
-    columns = tuple(ColumnPair(s, t, (s, t) in keyed, _shape(source, s)) for s, t in pairs)
+    columns = with_shapes([ColumnPair(s, t, (s, t) in keyed) for s, t in pairs], source)
     share = len({s for s, _ in pairs}) * 100 // max(1, len(source.columns))
     return Fit(columns, min(share, 100), tuple(problems))
+
+
+def with_shapes(pairs: Sequence[ColumnPair], source: TableSchema) -> tuple[ColumnPair, ...]:
+    """The pairs with what their source columns are in this schema; former names are kept."""
+    made = []
+    for pair in pairs:
+        column, names = _column(source, pair.source), pair.shape.names if pair.shape else ()
+        made.append(pair if column is None else replace(pair, shape=replace(ColumnShape.of(source, column), names=names)))
+    return tuple(made)
 
 
 def _pair_problems(source: TableSchema, target: TableSchema, pair: tuple[str, str], compatible: Compatible) -> list[str]:
@@ -94,11 +103,6 @@ def _key_problems(source: TableSchema, target: TableSchema, keyed: set[tuple[str
 def _column(table: TableSchema, name: str) -> Column | None:
     at = table.index(name)
     return None if at is None else table.columns[at]
-
-
-def _shape(table: TableSchema, name: str) -> ColumnShape | None:
-    column = _column(table, name)
-    return None if column is None else ColumnShape.of(table, column)
 
 
 def _repeated(names: Sequence[str]) -> list[str]:

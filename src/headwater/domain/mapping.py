@@ -25,12 +25,9 @@ class ColumnShape:
         return cls(table.id, column.number, column.type, column.type_id)
 
     def same_values(self, other: ColumnShape) -> bool:
-        """True where both are one and the same column, with values that nothing but logged changes can have altered."""
-        return bool(self.number) and self._key == other._key
-
-    @property
-    def _key(self) -> tuple[str, int, str]:
-        return self.table_id, self.number, self.type_id or self.type
+        """True where both are one and the same column of one type, so that nothing but logged changes can have altered its values."""
+        ours, theirs = ((one.table_id, one.number, one.type_id or one.type) for one in (self, other))
+        return self.number > 0 and ours == theirs
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from headwater.domain.errors import HeadwaterError
 from headwater.domain.fitting import Fit, by_name, fit, fitting
 from headwater.domain.tables import Column, TableName, TableSchema
 from headwater.domain.types import compatible
@@ -20,6 +21,7 @@ from headwater.services.data_sources import DEFAULT_SCHEMA, Connections, ask_bot
 from headwater.services.errors import ServiceError, invalid, refusal, unknown_data_source, unknown_task
 from headwater.services.locks import TaskLocks
 from headwater.services.pages import Page, page
+from headwater.services.refitting import as_now, continues, succeeding
 from headwater.services.rules import is_running, refusing_the_gone
 
 MAPPINGS_MAX = 2000
@@ -135,9 +137,10 @@ class Mappings:
         return self.shown(task, page(found, limit, offset))
 
     def update(self, scope: Scope, task_id: str, mapping_id: str, form: MappingForm) -> str:
-        """Replace a mapping and return its id. Its table is copied again at the next start when tables or pairs changed.
+        """Replace a mapping and return its id. An empty table name keeps the old one.
 
-        An empty table name keeps the old one."""
+        Its table is copied again at the next start, unless every new pair is an old one: the same source column, whatever its name is now,
+        with the same type, to the same target column. Saving again unchanged what the task has stopped at copies it again too."""
         with self._locks.hold(task_id):
             task = self._changeable(scope, task_id)
             others = self._store.mappings(task_id)
@@ -147,8 +150,7 @@ class Mappings:
             task = self.joined(task, form.source_id, form.target_id)
             form = replace(form, source_table=form.source_table or old.source_table, target_table=form.target_table or old.target_table)
             new = self._filled(task, old, form, [m for m in others if m.id != mapping_id])
-            if (new.source_table, new.target_table, new.columns) != (old.source_table, old.target_table, old.columns):
-                new = replace(new, revision=old.revision + 1)
+            new = succeeding(old, new, stopped_at=task.error_kind == "schema_mismatch" and old.source_table in task.message)
             self._save(task, replace(new, status="UPDATE"), form.ext_info)
             return mapping_id
 
@@ -202,6 +204,20 @@ class Mappings:
             else:
                 problems += fit(here, there, [(pair.source, pair.target) for pair in mapping.columns], compatible).problems
         return list(dict.fromkeys(problems))
+
+    def refit(self, task: Task) -> list[str]:
+        """Take the source columns as they are now; returns the tables that are copied again because some are not what they were.
+
+        Columns that a person has mapped by name stay mapped: one that was dropped and added again, or has another type, is copied."""
+        source, _ = self._ends(task)
+        found = {mapping.id: mapping for mapping in self._store.mappings(task.id)}
+        try:
+            now = as_now(self._connections, source, list(found.values()))
+        except HeadwaterError as error:
+            raise refusal("FDI.3016", f"At the source: {error}") from error
+        renewed = [mapping for mapping in now if not continues(found[mapping.id], mapping)]
+        self._store.save_mappings([replace(mapping, revision=mapping.revision + 1) for mapping in renewed])
+        return sorted({mapping.source_table for mapping in renewed})
 
     def shown(self, task: Task, mappings: Page[Mapping], unmapped: Sequence[Unmapped] = ()) -> MappingSet:
         """Mappings with the data sources that they join."""

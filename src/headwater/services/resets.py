@@ -10,13 +10,14 @@ takes its epoch first and then looks for an accepted reset (see `HistoryStore.ac
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from headwater.domain.errors import Fenced, JournalError, OutOfWindow, TargetError
+from headwater.domain.errors import Fenced, HeadwaterError, JournalError, OutOfWindow, TargetError
 from headwater.domain.reset import Decision, Reach, Standing, Unreachable, check_moment, decide, whole_ms
 from headwater.ports.journal import JournalReader, OpenJournal, Window
 from headwater.ports.runtime import Live
@@ -26,6 +27,9 @@ from headwater.services import bounded
 from headwater.services.data_sources import Connections
 from headwater.services.errors import ServiceError, invalid, refusal, unknown_task
 from headwater.services.locks import TaskLocks
+from headwater.services.refitting import as_now
+
+log = logging.getLogger(__name__)
 
 HISTORY_LOST = frozenset({"slot_lost", "journal_damaged", "history_broken", "out_of_window"})
 """Failures after which capture needs the user's consent to begin a new history; a reset without a time is that consent."""
@@ -39,6 +43,9 @@ LOOK_TIMEOUT_S = 20.0
 EFFECT_TIMEOUT_S = 25.0
 """How long a request waits for the target to move the task, which waits for a commit under way, before the caller is told to come back.
 Both limits together are shorter than what clients wait."""
+
+REFIT_TIMEOUT_S = 5.0
+"""How long a reset without a time waits for the source's word on what the mapped columns are now."""
 
 REACH_STEPS_MAX = 100
 """How many transactions with later stamps before an offset are stepped over when looking for the first moment that leads behind it."""
@@ -231,6 +238,7 @@ class Resets:
         """The effect at the target. The record that says so."""
         if reset.asked_ms is None:
             self._consent(task)
+            self._refit(task)
         try:
             self._move(task, reset)
         except Fenced as error:
@@ -264,6 +272,17 @@ class Resets:
         kinds = {t.error_kind for t in self._store.tasks() if t.source_id == task.source_id}
         if task.source_id is not None and kinds & HISTORY_LOST:
             self._store.renew_history(task.source_id)
+
+    def _refit(self, task: Task) -> None:
+        """Everything is copied again, so the mappings take the columns as they are now. Where nobody can tell, the next start does it."""
+        source = self._store.data_source(task.source_id) if task.source_id else None
+        if source is None:
+            return
+        try:
+            mappings = self._store.mappings(task.id)
+            self._store.save_mappings(as_now(self._connections, source, mappings, REFIT_TIMEOUT_S))
+        except HeadwaterError as error:
+            log.warning("mappings_not_refitted", extra={"task_id": task.id, "reason": str(error)})
 
     def _go_on(self, task: Task) -> None:
         """The recorded state after a reset: a failure is over, the wish is what it was."""

@@ -378,6 +378,7 @@ class Tasks:
         findings = self._findings(task)
         if findings:
             raise refusal("FDI.3026", " ".join(findings), details=tuple(findings))
+        self._mappings.refit(task)
         if not self._store.wish(task_id, True):
             raise refusal("FDI.3023", "This task was started by somebody else just now.")
 
