@@ -138,9 +138,9 @@ class Follower:
                 batches = self._batches(reader, control, until)
                 if self._job.ahead:
                     with Ahead(batches, self._job.ahead) as made_ahead:
-                        self._take(made_ahead)
+                        self._take(made_ahead, control)
                 else:
-                    self._take(batches)
+                    self._take(batches, control)
         except Misfit as misfit:
             found = misfit
         self._drain()
@@ -158,13 +158,15 @@ class Follower:
     def _batches(self, reader: JournalReader, control: Control, until: Misfit | None) -> Iterator[Prepared | Idle]:
         assert self._place.offset is not None
         states = self._run.table_states()
+        self._since = {mapping_id: state.since for mapping_id, state in states.items()}
         followed = follow(self._job.mappings, lambda mapping_id: states[mapping_id].since)
         self._collector = collector = Collector(reader, followed, self._place.offset, self._place.exact_from, until)
         return prepared(collector, followed, lambda: control.stopping, IDLE_WAIT_S)
 
-    def _take(self, batches: Iterable[Prepared | Idle | None]) -> None:
+    def _take(self, batches: Iterable[Prepared | Idle | None], control: Control) -> None:
         self._report()
         for item in batches:
+            self._check_stale(control)
             if item is None:
                 self._tally.took(self._collector.rows_taken)
                 continue
@@ -175,6 +177,12 @@ class Follower:
             if not self._writing:
                 self._repairer.step(self._passed, self._commit)
             self._report()
+
+    def _check_stale(self, control: Control) -> None:
+        """Raises CopyAgain where tables were changed outside of the log since they were copied."""
+        void = [m.mapping_id for m in self._job.mappings if self._since[m.mapping_id] < control.stale.get(str(m.source), 0)]
+        if void:
+            raise CopyAgain(void, "Rows were changed outside of the source's log.")
 
     def _write(self, item: Prepared) -> None:
         """Write one batch; commit where it ends between transactions and something was written."""

@@ -174,6 +174,7 @@ class Keeper:
             journal_bytes=window.bytes,
             rows_per_s=round(rate, 1),
             lost=tuple(sorted(self._followed.lost.items())),
+            stale=tuple(sorted(self._followed.stale.items())),
         )
         self._control.post(self._report)
 

@@ -176,7 +176,7 @@ class Collector:
         upto = made.batch.next_offset
         void = [m.mapping.mapping_id for m in made.merged if not repeatable(self._reader, m, since[m.mapping.mapping_id], upto)]
         if void:
-            raise CopyAgain(void)
+            raise CopyAgain(void, "Key changes of rows with unchanged large values can't be repeated.")
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until the journal has more; True where it has."""

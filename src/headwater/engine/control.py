@@ -43,7 +43,8 @@ class Control:
     """One worker's line. Thread-safe.
 
     `needed_offset` is the lowest journal offset that a running task still needs; None: nobody needs any. `repair` is the newest
-    wish for a repair (an apply's); `running` tells whether the task has an apply (a verification's)."""
+    wish for a repair (an apply's); `running` tells whether the task has an apply (a verification's). `stale`:
+    by source table, the offset before which no copy of it may have begun (an apply's)."""
 
     def __init__(self, post: Callable[[Report], None] | None = None) -> None:
         self._stop = threading.Event()
@@ -51,6 +52,7 @@ class Control:
         self.needed_offset: int | None = UNTOLD
         self.repair: RepairAsk | None = None
         self.running = False
+        self.stale: dict[str, int] = {}
         self.report: Report | None = None
 
     @property
@@ -66,6 +68,8 @@ class Control:
             self.needed_offset = command["needed_offset"]
         if "repair" in command:
             self.repair = read_ask(command["repair"])
+        if "stale" in command:
+            self.stale = command["stale"]
         if "running" in command:
             self.running = command["running"]
 

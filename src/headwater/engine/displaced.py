@@ -28,8 +28,8 @@ Key = tuple[bytes | None, ...]
 class CopyAgain(HeadwaterError):
     """These mappings have to be copied again before their tables can be followed. Never leaves the engine."""
 
-    def __init__(self, mapping_ids: Sequence[str]) -> None:
-        super().__init__("Key changes of rows with unchanged large values can't be repeated; their tables are copied again.")
+    def __init__(self, mapping_ids: Sequence[str], reason: str) -> None:
+        super().__init__(reason)
         self.mapping_ids = tuple(mapping_ids)
 
 

@@ -59,8 +59,12 @@ def read_report(message: dict[str, Any]) -> Report:
         tables = tuple(_verified(table) for table in fields["tables"])
         return VerifyReport(**{**fields, "tables": tables, "ask": None if ask is None else read_ask(ask)})
     if kind == "capture":
-        return CaptureReport(**{**fields, "lost": tuple((name, offset) for name, offset in fields["lost"])})
+        return CaptureReport(**{**fields, "lost": _offsets(fields["lost"]), "stale": _offsets(fields["stale"])})
     return ApplyReport(**{**fields, "tables": tuple(TableReport(**t) for t in fields["tables"])})
+
+
+def _offsets(pairs: list[list[Any]]) -> tuple[tuple[str, int], ...]:
+    return tuple((name, offset) for name, offset in pairs)
 
 
 def _verified(fields: dict[str, Any]) -> VerifiedTable:

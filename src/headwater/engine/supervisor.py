@@ -147,6 +147,7 @@ class Supervisor:
         self._reconcile_applies(wishes, held, now)
         self._note_caught_up()
         self._tell_needed(wishes)
+        self._tell_stale()
         self._record_states(wishes, self._look_for_stalls(wishes, now))
         self._tidy.step(wishes, {source for source, post in self._captures.items() if post.busy}, now)
         self._forget(wishes)
@@ -282,6 +283,17 @@ class Supervisor:
             if source_id not in self._told or self._told[source_id] != lowest:
                 post.worker.tell({"needed_offset": lowest})
                 self._told[source_id] = lowest
+
+    def _tell_stale(self) -> None:
+        """Tell each apply which of its tables were changed outside of the log since they were copied."""
+        for post in self._applies.values():
+            capture = self._captures.get(post.order.source.id) if post.order is not None else None
+            seen, report = capture.last_report if capture is not None else None, post.last_report if post.fresh else None
+            if post.worker is None or not isinstance(seen, CaptureReport) or not isinstance(report, ApplyReport):
+                continue
+            stale = {name: offset for name, offset in seen.stale for t in report.tables if t.source_table == name and t.since < offset}
+            if stale:
+                post.worker.tell({"stale": stale})
 
     def _look_for_stalls(self, wishes: Wishes, now: float) -> dict[str, str]:
         """By task: what stands still."""

@@ -37,6 +37,7 @@ class CaptureReport:
     rows: int = 0
     rows_per_s: float = 0.0
     lost: tuple[tuple[str, int], ...] = ()  # tables that were away at the source; copies that begin before the offset are void
+    stale: tuple[tuple[str, int], ...] = ()  # tables that changed outside of the log; older copies are made again
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +20,15 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.what} {self.repair}"
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One look at what changes tables outside of the log. `marks`: by table, to be compared with by the next look. `changed`: by table,
+    what may have happened since the earlier marks, as the end of a sentence."""
+
+    marks: Mapping[TableName, str]
+    changed: Mapping[TableName, str]
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,11 @@ class Source(Protocol):
 
     def published(self, tables: Sequence[TableName]) -> bool:
         """True where the log of all these tables is being kept for us."""
+
+    def watch(self, tables: Sequence[TableName], before: Mapping[TableName, str]) -> Watched:
+        """Look for what has changed rows of tables, or kept changes from us, without a word in the log since the marks `before`.
+
+        Tables without a mark there are only marked. A table that is not published, or not there, is missing in the answer."""
 
     def settle(self, timeout_s: float) -> bool:
         """Wait until every transaction that is open now has ended; False when some still are after `timeout_s`.

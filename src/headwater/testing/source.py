@@ -16,7 +16,7 @@ from itertools import pairwise
 from headwater.domain.changes import Frame, Op
 from headwater.domain.errors import SourceError
 from headwater.domain.tables import TableName, TableSchema
-from headwater.ports.source import Captured, Chunk, Finding
+from headwater.ports.source import Captured, Chunk, Finding, Watched
 from headwater.testing.compare import MemoryComparison
 from headwater.testing.faults import FaultScript, MovedClock
 from headwater.testing.rows import Change, Key, Row, Transaction, frame, order, text_row
@@ -121,6 +121,7 @@ class ScriptedSource:
         self.slot_ever = False
         self.on_confirm: list[Callable[[str], None]] = []  # called with each place that somebody says to be safe
         self.open: list[OpenTransaction] = []
+        self.outside: dict[TableName, int] = {}
         self.reachable = True
         self.slots_left = True  # for the moment of a copy
         self.snapshots = 0  # rises when all open snapshots are lost
@@ -215,6 +216,12 @@ class ScriptedSource:
         """See `Source.published`."""
         self.reach()
         return self.slot is not None and self.publication.issuperset(tables)
+
+    def watch(self, tables: Sequence[TableName], before: Mapping[TableName, str]) -> Watched:
+        """See `Source.watch`. `outside` counts by table what a test did to it outside of the log."""
+        self.reach()
+        marks = {table: str(self.outside.get(table, 0)) for table in tables if table in self.publication}
+        return Watched(marks, {table: "a test did it" for table, mark in marks.items() if before.get(table, mark) != mark})
 
     def settle(self, timeout_s: float) -> bool:
         """See `Source.settle`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,8 +11,8 @@ import psycopg
 
 from headwater.dialects.postgres_compare import PostgresComparison
 from headwater.domain.tables import TableName, TableSchema
-from headwater.ports.source import Finding
-from headwater.sources.postgres import catalogue, moment, positions, publication, readiness
+from headwater.ports.source import Finding, Watched
+from headwater.sources.postgres import catalogue, moment, outside, positions, publication, readiness
 from headwater.sources.postgres.capture import PostgresLog, open_log
 from headwater.sources.postgres.config import PostgresConfig
 from headwater.sources.postgres.connect import connect, source_error, translated
@@ -58,6 +58,11 @@ class PostgresSource:
         with self._session("Looking at the publication") as session:
             found = publication.find(session, self.config.publication)
             return found is not None and set(tables) <= found.tables and publication.has_slot(session, self.config.slot)
+
+    def watch(self, tables: Sequence[TableName], before: Mapping[TableName, str]) -> Watched:
+        """See `Source.watch`."""
+        with self._session("Looking for changes outside of the log") as session:
+            return outside.watch(session, self.config, tables, before)
 
     def settle(self, timeout_s: float) -> bool:
         """See `Source.settle`.
