@@ -6,7 +6,7 @@ nothing is left to do, or at a scripted crash. After each commit of a run the pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ import pytest
 
 from headwater.domain.errors import Fenced, HeadwaterError
 from headwater.domain.failures import policy
-from headwater.domain.mapping import ColumnPair
+from headwater.domain.mapping import ColumnPair, TableMapping
 from headwater.domain.tables import Column, TableName, TableSchema
 from headwater.engine import apply as apply_module
 from headwater.engine import capture as capture_module
@@ -319,9 +319,9 @@ class WatchedTarget(MemoryTarget):
         super().__init__(schemas, faults)
         self.runs: list[tuple[str, int, MemoryTargetRun]] = []
 
-    def open(self, task_id: str, epoch: int) -> MemoryTargetRun:
+    def open(self, task_id: str, epoch: int, mappings: Sequence[TableMapping] = ()) -> MemoryTargetRun:
         """See `Target.open`."""
-        run = super().open(task_id, epoch)
+        run = super().open(task_id, epoch, mappings)
         self.runs.append((task_id, epoch, MemoryTargetRun(self, task_id, epoch)))
         return run
 

@@ -86,21 +86,52 @@ def test_a_schema_made_by_an_administrator_has_to_be_granted(database: Database,
     target.open("task", 1).close()
 
 
-def test_foreign_keys_among_mapped_tables_need_the_right_to_switch_them_off(database: Database, nobody: str) -> None:
-    database.run("CREATE TABLE p (id int PRIMARY KEY)", "CREATE TABLE c (id int PRIMARY KEY, p int CONSTRAINT of_p REFERENCES p)")
+def test_foreign_keys_in_force_need_room_aside_and_little_else(database: Database, nobody: str) -> None:
+    database.run(
+        "CREATE TABLE p (id int PRIMARY KEY, u int UNIQUE)", "CREATE TABLE c (id int PRIMARY KEY, p int CONSTRAINT of_p REFERENCES p)"
+    )
     database.run(f"GRANT USAGE ON SCHEMA public TO {nobody}", f"GRANT ALL ON p, c TO {nobody}")
-    database.run(f"GRANT CREATE, TEMPORARY ON DATABASE {database.name} TO {nobody}")
+    database.run(f"GRANT TEMPORARY ON DATABASE {database.name} TO {nobody}")
+    target_of(database).raise_epoch("other", 1)  # an administrator has made our schema
+    database.run(f"GRANT USAGE ON SCHEMA headwater TO {nobody}", f"GRANT ALL ON ALL TABLES IN SCHEMA headwater TO {nobody}")
     both = [mapping("id", table=TableName("public", name)) for name in ("p", "c")]
     assert target_of(database).check(both) == []
     target = target_of(database, nobody, "pw")
     assert target.check(both[1:]) == []
     (finding,) = target.check(both)
-    assert "of_p" in finding.what
-    if finding.repair.startswith("GRANT"):
-        database.run(finding.repair.split(";")[0])
-    else:
-        database.run("ALTER TABLE c DROP CONSTRAINT of_p")
+    assert "may not create tables in the schema headwater" in finding.what
+    database.run(finding.repair)
     assert target.check(both) == []
+    database.run("ALTER TABLE c ADD CONSTRAINT of_u FOREIGN KEY (p) REFERENCES p (u) ON UPDATE CASCADE")
+    (finding,) = target.check(both)
+    assert "of_u" in finding.what
+    assert "not the mapped key" in finding.what
+    (finding,) = target.check([both[0], mapping("id", key=(), table=both[1].target)])[:1]
+    assert "mapped without key" in finding.what
+    assert target_of(database).check(both) == []
+
+
+def test_what_would_lose_or_hide_rows_is_refused(database: Database, nobody: str) -> None:
+    database.run(
+        "CREATE UNLOGGED TABLE t (id int PRIMARY KEY)",
+        "CREATE TABLE ruled (id int PRIMARY KEY)",
+        "CREATE RULE away AS ON INSERT TO ruled DO INSTEAD NOTHING",
+        "CREATE TABLE hidden (id int PRIMARY KEY)",
+        "ALTER TABLE hidden ENABLE ROW LEVEL SECURITY",
+        "CREATE VIEW seen AS SELECT * FROM hidden",
+        "CREATE DOMAIN must AS int NOT NULL",
+        "CREATE TABLE needs (id int PRIMARY KEY, b must)",
+        f"GRANT ALL ON t, ruled, hidden, seen, needs TO {nobody}",
+        f"GRANT USAGE ON SCHEMA public TO {nobody}",
+        f"GRANT CREATE, TEMPORARY ON DATABASE {database.name} TO {nobody}",
+    )
+    target = target_of(database, nobody, "pw")
+    words = {"t": "unlogged", "ruled": "rule away", "hidden": "Row security", "seen": "is a view", "needs": "b must not be NULL"}
+    for table, word in words.items():
+        (finding,) = target.check([mapping("id", table=TableName("public", table))])
+        assert word in finding.what
+    database.run("ALTER TABLE t SET LOGGED", "ALTER TABLE hidden DISABLE ROW LEVEL SECURITY", "DROP RULE away ON ruled")
+    assert target.check([mapping("id", table=TableName("public", table)) for table in ("t", "hidden", "ruled")]) == []
 
 
 def test_describe_gives_types_key_and_what_may_be_written(database: Database) -> None:

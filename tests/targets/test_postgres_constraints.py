@@ -72,8 +72,9 @@ def test_a_child_that_leaves_its_parent_before_the_parent_goes(database: Databas
 def test_a_foreign_key_that_no_order_meets_is_named_without_values(database: Database, plain_user: str) -> None:
     database.run(*TABLES)
     run = plain_run(database, plain_user)
+    run.write([merged(mapping("id", "parent", table=CHILD), MergeStep(inserts=batch((1, 4711), names=["id", "parent"])))])
     with pytest.raises(TargetError) as caught:
-        run.write([merged(mapping("id", "parent", table=CHILD), MergeStep(inserts=batch((1, 4711), names=["id", "parent"])))])
+        run.commit(Checkpoint(1))
     assert caught.value.kind == "row_refused"
     assert "of_parent" in str(caught.value)
     assert "public.child" in str(caught.value)
@@ -137,8 +138,9 @@ def test_a_unique_value_that_another_row_keeps_is_refused_by_name(database: Data
     target = target_of(database)
     target.raise_epoch("task", 1)
     run = target.open("task", 1)
+    run.write([merged(mapping("id", "u"), MergeStep(inserts=batch((2, "secret"), names=["id", "u"])))])
     with pytest.raises(TargetError, match="only_once") as caught:
-        run.write([merged(mapping("id", "u"), MergeStep(inserts=batch((2, "secret"), names=["id", "u"])))])
+        run.commit(Checkpoint(1))
     assert caught.value.kind == "row_refused"
     assert "secret" not in str(caught.value)
     run.close()

@@ -241,14 +241,25 @@ def test_a_refused_row_is_told_without_its_values(database: Database, open_run: 
             run.rollback()
 
 
-def test_a_key_that_the_target_orders_differently_stops_the_copy_instead_of_deleting(database: Database, open_run: OpenRun) -> None:
+def test_a_key_that_the_target_orders_differently_is_copied_again_aside(database: Database, open_run: OpenRun) -> None:
     database.run("CREATE TABLE t (id text PRIMARY KEY)", "INSERT INTO t SELECT i::text FROM generate_series(1, 12) i")
     run = open_run()
-    assert run.copy_chunk(mapping("id"), Chunk(0, None, ("9",)), [b"%d\n" % i for i in range(1, 10)], fresh=False, remove=True) == 9
-    for chunk, keys in ((Chunk(1, ("9",), None), (10, 11, 12)), (Chunk(1, ("9",), ("11",)), ())):
-        with pytest.raises(TargetError, match="ordered differently") as caught:
-            run.copy_chunk(mapping("id"), chunk, [b"%d\n" % i for i in keys], fresh=False, remove=True)
-        assert caught.value.kind == "target_refused"
+    run.commit(Checkpoint(1, "j", 0, 1))
+    chunks = (Chunk(0, None, ("9",)), Chunk(1, ("9",), None))
+    run.save_table_state(TableState("m", CopyState.COPYING, chunks=chunks))
+    first = [b"%d\n" % i for i in range(1, 9)]
+    assert run.copy_chunk(mapping("id"), chunks[0], first, fresh=False, remove=True) == 8
+    with pytest.raises(TargetError, match="copied again beside") as caught:
+        run.copy_chunk(mapping("id"), chunks[1], [b"10\n", b"11\n"], fresh=False, remove=True)
+    assert caught.value.kind == "target_unavailable"  # tried again
+    run = open_run(2)
+    assert run.table_states()["m"].chunks_done == frozenset()
+    run.copy_chunk(mapping("id"), chunks[0], first, fresh=False, remove=True)
+    run.copy_chunk(mapping("id"), chunks[1], [b"10\n", b"11\n"], fresh=False, remove=True)
+    run.write([merged(mapping("id"), MergeStep(upserts=batch(("13",), names=["id"])), exact=False)])
+    run.commit(Checkpoint(2, "j", 1, 1))
+    assert database.rows("SELECT string_agg(id, ' ' ORDER BY id::int) FROM t") == [("1 2 3 4 5 6 7 8 10 11 13",)]
+    assert database.rows("SELECT relname FROM pg_class WHERE relname ~ '^(rows|gone)_'") == []
 
 
 def test_a_composite_key_range(database: Database, open_run: OpenRun) -> None:

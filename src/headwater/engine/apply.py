@@ -67,7 +67,7 @@ def apply(job: ApplyJob, control: Control, clock: Clock) -> None:
     tally = Tally(job.mappings, control, clock)
     tally.say("starting")
     job.target.raise_epoch(job.task_id, job.epoch)
-    with closing(job.target.open(job.task_id, job.epoch)) as run, closing(job.open_reader()) as reader:
+    with closing(job.target.open(job.task_id, job.epoch, job.mappings)) as run, closing(job.open_reader()) as reader:
         place = joined(run.checkpoint(), reader)
         dirty = DirtyRows(run, job.task_id, job.dirty, job.seal, clock)
         with Watchdog(run, tally):
@@ -172,7 +172,7 @@ class Follower:
                 continue
             if isinstance(item, Prepared):
                 self._write(item)
-            if not self._writing and self._passed != self._place and self._clock.monotonic() >= self._commit_at:
+            if not self._writing and self._passed != self._place and (self._settles() or self._clock.monotonic() >= self._commit_at):
                 self._commit(self._passed)
             if not self._writing:
                 self._repairer.step(self._passed, self._commit)
@@ -183,6 +183,12 @@ class Follower:
         void = [m.mapping_id for m in self._job.mappings if self._since[m.mapping_id] < control.stale.get(str(m.source), 0)]
         if void:
             raise CopyAgain(void, "Rows were changed outside of the source's log.")
+
+    def _settles(self) -> bool:
+        """Whether passing has come to where the target is exact again: what it has laid aside until then is to be seen."""
+        assert self._place.offset is not None
+        assert self._passed.offset is not None
+        return self._place.offset < self._place.exact_from <= self._passed.offset
 
     def _write(self, item: Prepared) -> None:
         """Write one batch; commit where it ends between transactions and something was written."""

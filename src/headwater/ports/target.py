@@ -98,10 +98,12 @@ class Writing(Protocol):
         """The task's set-aside rows, in the same transaction."""
 
     def write(self, merged: Sequence[MergedTable]) -> Written:
-        """Write merged changes inside the open transaction."""
+        """Write merged changes inside the open transaction.
+
+        A target may lay some aside, and show them at its end; after a copy and in a replay with the commit that reaches `exact_from`."""
 
     def check(self) -> None:
-        """Have constraints that wait for the end of the transaction looked at now. RowRefused where one is broken."""
+        """Have what waits for the end of the transaction done now, constraints too. RowRefused where one is broken."""
 
     def tentatively(self, *, keep: bool = True) -> AbstractContextManager[None]:
         """What is written within is undone, and nothing else, where a row is refused in it; RowRefused passes through and the
@@ -203,8 +205,9 @@ class Target(Protocol):
         Raises Fenced where a higher epoch holds the task.
         """
 
-    def open(self, task_id: str, epoch: int) -> TargetRun:
-        """A run under an epoch that `raise_epoch` has set."""
+    def open(self, task_id: str, epoch: int, mappings: Sequence[TableMapping] = ()) -> TargetRun:
+        """A run under an epoch that `raise_epoch` has set. `mappings` are all of the task, so that the target may know which of its tables
+        belong together before their first change; what it has laid aside for others is given up."""
 
     def mend(self, task_id: str) -> Mending:
         """Begin to look at, or to mend, the task's set-aside rows."""

@@ -147,7 +147,7 @@ class MemoryTarget:
                 _settle(place.dirty, again, "reset", "", 0)
             return place.checkpoint
 
-    def open(self, task_id: str, epoch: int) -> MemoryTargetRun:
+    def open(self, task_id: str, epoch: int, mappings: Sequence[TableMapping] = ()) -> MemoryTargetRun:  # noqa: ARG002
         """See `Target.open`."""
         with self.faults.around("target.open"), self.lock:
             self._reach()

@@ -5,28 +5,55 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from headwater.domain.mapping import TableMapping
+from headwater.domain.tables import TableName
 from headwater.ports.source import Finding
 from headwater.targets.postgres import checkpoints
-from headwater.targets.postgres.catalog import TableInfo, read_tables, references
-from headwater.targets.postgres.session import Connection, may_write_as_replica
+from headwater.targets.postgres.catalog import ForeignKey, TableInfo, foreign_keys, read_tables
+from headwater.targets.postgres.session import Connection, write_as_replica
 from headwater.targets.postgres.statements import quote
 
 OLDEST_VERSION = 120000
 
 
+_OTHER_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
+
+
 def find(connection: Connection, mappings: Sequence[TableMapping]) -> list[Finding]:
     """All findings; empty when ready."""
     found = list(_server(connection))
-    tables = read_tables(connection, sorted({m.target for m in mappings}))
+    replica = write_as_replica(connection)
+    tables = read_tables(connection, sorted({m.target for m in mappings}), "rp" + "".join(_OTHER_KINDS))
     user = str(_one(connection, "SELECT current_user"))
     for mapping in mappings:
         info = tables.get(mapping.target)
         if info is None:
             found.append(Finding(f"The target has no table {mapping.target}.", "Create it, or change the mapping."))
+        elif info.kind in _OTHER_KINDS:
+            found.append(Finding(f"{info.table} is {_OTHER_KINDS[info.kind]}, not a table.", "Map the table itself."))
         else:
-            found += [*_columns(mapping, info), *_key(mapping, info), *_privileges(mapping, info, user)]
-    found += _foreign_keys(connection, list(tables.values()), user)
+            found += [*_table_itself(info, user), *_columns(mapping, info), *_key(mapping, info), *_privileges(mapping, info, user)]
+    keys = [] if replica else foreign_keys(connection, list(tables.values()))
+    found += [*_foreign_keys(connection, mappings, keys, user), *_room_aside(connection, mappings, tables, keys, user)]
     return list(dict.fromkeys(found))
+
+
+def _table_itself(info: TableInfo, user: str) -> Iterator[Finding]:
+    """What a table may be that would lose rows, or hide them from us, without a word."""
+    if info.unlogged:
+        yield Finding(
+            f"{info.table} is an unlogged table: a crash of the target empties it, and nobody would notice.",
+            f"ALTER TABLE {_table(info)} SET LOGGED;",
+        )
+    if info.hides:
+        yield Finding(
+            f"Row security hides rows of {info.table} from the user {user}.",
+            f"ALTER ROLE {_name(user)} BYPASSRLS; or ALTER TABLE {_table(info)} DISABLE ROW LEVEL SECURITY;",
+        )
+    if info.rules:
+        yield Finding(
+            f"The rule {info.rules[0]} rewrites what is written to {info.table}.",
+            f"DROP RULE {_name(info.rules[0])} ON {_table(info)}; or do its work by a trigger.",
+        )
 
 
 def _server(connection: Connection) -> Iterator[Finding]:
@@ -54,16 +81,50 @@ def _server(connection: Connection) -> Iterator[Finding]:
         )
 
 
-def _foreign_keys(connection: Connection, tables: Sequence[TableInfo], user: str) -> Iterator[Finding]:
-    """Tables are copied at the same time, each in pieces, so foreign keys among them would refuse rows whose parent is still to come."""
-    if may_write_as_replica(connection):
-        return
-    for name, child, parent in references(connection, tables):
-        grant = f"GRANT SET ON PARAMETER session_replication_role TO {_name(user)};" if connection.info.server_version >= 150000 else ""
+def _foreign_keys(connection: Connection, mappings: Sequence[TableMapping], keys: Sequence[ForeignKey], user: str) -> Iterator[Finding]:
+    """Foreign keys in force that can't be met (see docs/decisions/0015); all others can."""
+    grant = f"GRANT SET ON PARAMETER session_replication_role TO {_name(user)};" if connection.info.server_version >= 150000 else ""
+    repair = f"{grant or 'Use a superuser,'} or drop the foreign key at the target: the source keeps the rows consistent."
+    filling: dict[TableName | None, list[TableMapping]] = {}
+    for mapping in mappings:
+        filling.setdefault(mapping.target, []).append(mapping)
+    for key in keys:
+        for table in {key.child, key.parent} & filling.keys():
+            if key.parent is not None and any(not mapping.key for mapping in filling[table]):
+                yield Finding(
+                    f"The foreign key {key.name} of {key.child_name} is in force for {user}, and {table} is mapped without key.", repair
+                )
+            if key.parent is not None and len(filling[table]) > 1:
+                yield Finding(
+                    f"The foreign key {key.name} of {key.child_name} is in force for {user}, and several mappings fill {table}.", repair
+                )
+        found_by = [frozenset(pair.target for pair in mapping.key) for mapping in filling.get(key.parent, [])]
+        if (key.takes_along or key.follows) and any(not key.refers_to <= names for names in found_by):
+            yield Finding(
+                f"The foreign key {key.name} of {key.child_name} changes rows when ({', '.join(sorted(key.refers_to))}) of {key.parent} "
+                "changes, which is not the mapped key: values that pass from one row to another would take rows along. "
+                f"It is in force for {user}.",
+                repair,
+            )
+
+
+def _room_aside(
+    connection: Connection, mappings: Sequence[TableMapping], tables: dict[TableName, TableInfo], keys: Sequence[ForeignKey], user: str
+) -> Iterator[Finding]:
+    """Where rows of different moments can't stand in the tables, they are kept in tables of ours meanwhile, which have to be made."""
+    referring = {table for key in keys for table in (key.child, key.parent) if key.parent is not None}
+    loose = {m.target for m in mappings if m.target in tables and _ambiguous(m, tables[m.target])}
+    if (referring | loose) and checkpoints.prepared(connection) and not _one(connection, checkpoints.MAY_CREATE):
         yield Finding(
-            f"The foreign key {name} of {child} to {parent} is in force for {user}, and rows are copied in no order that it allows.",
-            f"{grant or 'Use a superuser,'} or drop the foreign key at the target: the source keeps the rows consistent.",
+            f"The user {user} may not create tables in the schema headwater, where rows of {min(str(t) for t in referring | loose)} wait "
+            "until its constraints let them in.",
+            f"GRANT CREATE ON SCHEMA headwater TO {_name(user)};",
         )
+
+
+def _ambiguous(mapping: TableMapping, info: TableInfo) -> bool:
+    key = info.key_on(pair.target for pair in mapping.key)
+    return key is not None and not all(column.literal for column in key.columns)
 
 
 def _columns(mapping: TableMapping, info: TableInfo) -> Iterator[Finding]:

@@ -54,11 +54,21 @@ SCHEMA_STATEMENTS = (
     )
     """,
     dirty.TABLE,
+    """
+    CREATE TABLE IF NOT EXISTS headwater.overlay (
+        task_id    text NOT NULL,
+        mapping_id text NOT NULL,
+        number     integer NOT NULL GENERATED ALWAYS AS IDENTITY,
+        copied     boolean NOT NULL,
+        whole      boolean NOT NULL,
+        PRIMARY KEY (task_id, mapping_id)
+    )
+    """,
 )
 
 _THERE = """
 SELECT EXISTS (
-    SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'headwater' AND c.relname = 'chunk_done'
+    SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'headwater' AND c.relname = 'overlay'
 )
 """
 _SCHEMA_THERE = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'headwater')"
@@ -70,7 +80,7 @@ SELECT CASE WHEN EXISTS (SELECT FROM pg_namespace WHERE nspname = 'headwater') T
 MAY_USE = """
 SELECT has_schema_privilege('headwater', 'USAGE') AND (
     SELECT bool_and(has_table_privilege(c.oid, p)) FROM pg_class c, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p
-    WHERE c.relnamespace = 'headwater'::regnamespace AND c.relname IN ('checkpoint', 'table_state', 'chunk_done', 'dirty_row')
+    WHERE c.relnamespace = 'headwater'::regnamespace AND c.relname IN ('checkpoint', 'table_state', 'chunk_done', 'dirty_row', 'overlay')
 )
 """
 """True where the user may do with our tables what we need."""
@@ -100,11 +110,14 @@ _ADD_CHUNK = """
 INSERT INTO headwater.chunk_done (task_id, mapping_id, number, rows_done) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
 _CHUNK_IS_DONE = "SELECT FROM headwater.chunk_done WHERE task_id = %s AND mapping_id = %s AND number = %s"
+_FORGET_CHUNKS = "DELETE FROM headwater.chunk_done WHERE task_id = %s AND mapping_id = %s"
 _FORGET = (
+    "DELETE FROM headwater.overlay WHERE task_id = %s",
     "DELETE FROM headwater.chunk_done WHERE task_id = %s",
     "DELETE FROM headwater.table_state WHERE task_id = %s",
 )
 _FORGET_MAPPINGS = (
+    "DELETE FROM headwater.overlay WHERE task_id = %s AND mapping_id = ANY (%s::text[])",
     "DELETE FROM headwater.chunk_done WHERE task_id = %s AND mapping_id = ANY (%s::text[])",
     "DELETE FROM headwater.table_state WHERE task_id = %s AND mapping_id = ANY (%s::text[])",
 )
@@ -179,8 +192,15 @@ def save_state(connection: Connection, task_id: str, state: TableState) -> None:
     chunks = json.dumps([{"number": c.number, "after": c.after, "upto": c.upto} for c in state.chunks])
     values: Iterable[Any] = [state.mapping_id, state.state.value, state.since, state.fresh, chunks, state.rows_done]
     connection.execute(_SAVE_STATE, [task_id, *values])
-    connection.execute(_FORGET_MAPPINGS[0], [task_id, [state.mapping_id]])
+    connection.execute(_FORGET_CHUNKS, [task_id, state.mapping_id])
+    if state.state is CopyState.PENDING:
+        connection.execute(_FORGET_MAPPINGS[0], [task_id, [state.mapping_id]])
     connection.execute(_SET_CHUNKS, [task_id, state.mapping_id, sorted(state.chunks_done)])
+
+
+def unmark_chunks(connection: Connection, task_id: str, mapping_id: str) -> None:
+    """The copy of a mapping begins again, with the same chunks."""
+    connection.execute(_FORGET_CHUNKS, [task_id, mapping_id])
 
 
 def mark_chunk(connection: Connection, task_id: str, mapping_id: str, number: int, rows: int) -> None:

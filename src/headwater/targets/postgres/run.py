@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import psycopg
@@ -13,7 +13,7 @@ from headwater.domain.mapping import TableMapping
 from headwater.domain.tables import TableName
 from headwater.ports.source import Chunk
 from headwater.ports.target import Checkpoint, Look, TableState
-from headwater.targets.postgres import checkpoints
+from headwater.targets.postgres import checkpoints, chunks, overlays
 from headwater.targets.postgres.chunks import copy_chunk, remove_missing
 from headwater.targets.postgres.config import PostgresTargetConfig
 from headwater.targets.postgres.errors import translate
@@ -26,16 +26,18 @@ from headwater.targets.postgres.writing import PostgresWriting, Session
 class PostgresTargetRun(PostgresWriting):
     """`TargetRun` for PostgreSQL."""
 
-    def __init__(self, config: PostgresTargetConfig, task_id: str, epoch: int) -> None:
-        super().__init__(config, task_id)
+    def __init__(self, config: PostgresTargetConfig, task_id: str, epoch: int, mappings: Sequence[TableMapping] = ()) -> None:
+        super().__init__(config, task_id, mappings)
         self._epoch = epoch
         self._lock = threading.Lock()
         self._idle: list[Session] = []
         self._busy: list[Session] = []
         self._closed = False
         try:
-            if self.checkpoint().epoch != epoch:
+            self._place = self.checkpoint()
+            if self._place.epoch != epoch:
                 raise self._fenced()
+            self._noted = self._sweep()  # whether there may be overlays that wait to be shown
         except HeadwaterError:
             self.close()
             raise
@@ -69,6 +71,7 @@ class PostgresTargetRun(PostgresWriting):
     def copy_chunk(self, mapping: TableMapping, chunk: Chunk, rows: Iterable[bytes], fresh: bool, remove: bool) -> int:
         """See `TargetRun.copy_chunk`."""
         with self._session(f"copying to {mapping.target}") as session:
+            self._noted = True
             task = (self._task_id, self._epoch)
             count = copy_chunk(session.connection, session.writer, task, mapping, chunk, rows, fresh=fresh, remove=remove)
             session.writer.committed()
@@ -82,6 +85,8 @@ class PostgresTargetRun(PostgresWriting):
     def mark_chunk(self, mapping: TableMapping, chunk: Chunk, rows: int) -> None:
         """See `TargetRun.mark_chunk`."""
         with self._asking(f"copying to {mapping.target}"):
+            chunks.hold(self._main.connection, (self._task_id, self._epoch))
+            self._main.writer.check_notes(mapping)
             checkpoints.mark_chunk(self._main.connection, self._task_id, mapping.mapping_id, chunk.number, rows)
 
     def commit(self, checkpoint: Checkpoint) -> None:
@@ -89,14 +94,18 @@ class PostgresTargetRun(PostgresWriting):
         if checkpoint.epoch != self._epoch:
             raise TargetError(f"The checkpoint's epoch {checkpoint.epoch} is not the run's {self._epoch}.", kind="internal")
         connection = self._main.connection
-        with self._asking("committing"):
+        with self._asking("committing what was written"):
+            shown = _settled(checkpoint) and self._show()
             held = checkpoints.advance(connection, self._task_id, checkpoint)
             if held:
+                if shown:
+                    self._main.writer.shown()
                 connection.commit()
         if not held:
             self._main.rollback()
             raise self._fenced()
         self._main.writer.committed()
+        self._place = checkpoint
 
     def look(self) -> Look:
         """See `TargetRun.look`."""
@@ -126,6 +135,25 @@ class PostgresTargetRun(PostgresWriting):
         for session in [self._main, *idle]:
             session.connection.close()
 
+    def _settled(self) -> bool:
+        """While there may be something to be shown, writing may have to go there."""
+        self._noted = self._noted or not _settled(self._place)
+        return not self._noted
+
+    def _show(self) -> bool:
+        """Show what was laid aside, inside the open transaction, unless a part of it is still being copied."""
+        if self._noted and overlays.copying(self._main.connection, self._task_id):
+            return False
+        noted, self._noted = self._noted, False
+        if not (noted or self._main.writer.passing()):
+            return False
+        return self._main.writer.show()
+
+    def _sweep(self) -> bool:
+        with self._session("looking for what was laid aside") as session:
+            overlays.sweep(session.connection, self._task_id, sorted(m.mapping_id for m in self._mappings) or None)
+            return bool(overlays.read(session.connection, self._task_id))
+
     def _fenced(self) -> Fenced:
         return Fenced(f"Task {self._task_id} is no longer held by epoch {self._epoch} at the target.")
 
@@ -134,7 +162,7 @@ class PostgresTargetRun(PostgresWriting):
         """A connection of the caller's own, apart from the run's transaction."""
         with self._lock:
             session = self._idle.pop() if self._idle else None
-        session = session or Session(self._config)
+        session = session or Session(self._config, self._task_id, self._mappings)
         with self._lock:
             self._busy.append(session)
         try:
@@ -159,3 +187,8 @@ class PostgresTargetRun(PostgresWriting):
         with self._session(doing) as session:
             yield session.connection
             session.connection.rollback()
+
+
+def _settled(place: Checkpoint) -> bool:
+    """Whether the target is at this place what the source was, so that it may be shown."""
+    return place.offset is None or place.offset >= place.exact_from

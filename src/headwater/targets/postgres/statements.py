@@ -31,76 +31,77 @@ def quote(*names: str) -> str:
 
 
 class Statements:
-    """Statements for one mapping; its staging tables carry `number`. `rows`, `keys` and `kept` are their quoted names."""
+    """Statements for one mapping; its staging tables carry `number`. `rows` and `keys` are their quoted names.
 
-    def __init__(self, mapping: TableMapping, info: TableInfo, number: int) -> None:
+    `instead` is a table with the same columns that is written in the target table's place (see `overlay.py`), quoted."""
+
+    def __init__(self, mapping: TableMapping, info: TableInfo, number: int, instead: str | None = None) -> None:
         self.columns = tuple(pair.target for pair in mapping.columns)
         self.key_names = tuple(pair.target for pair in mapping.key)
         found = info.key_on(self.key_names)
         by_name = {column.name: column for column in found.columns} if found else {}
         self._key = tuple(by_name[name] for name in self.key_names if name in by_name)
-        self._table = quote(info.table.schema, info.table.name)
-        self._rows_of = self._table if info.partitioned else f"ONLY {self._table}"  # never those of tables that inherit from it
-        self.rows, self.keys, self.kept = (quote(f"headwater_{what}_{number}") for what in ("rows", "keys", "kept"))
-        self._unmapped = tuple(c.name for c in info.columns if c.writable and c.name not in self.columns)
+        self.table = instead or quote(info.table.schema, info.table.name)
+        self.own = self.table if info.kind == "p" or instead else f"ONLY {self.table}"  # never those of tables that inherit from it
+        self.rows, self.keys = (quote(f"headwater_{what}_{number}") for what in ("rows", "keys"))
+        self.unmapped = tuple(c.name for c in info.columns if c.writable and c.name not in self.columns)
+        self.literal_key = all(column.literal for column in self._key)
         self.update = lru_cache(self._update)
         self.move = lru_cache(self._move)
         self.copy = lru_cache(self._copy)
         self.update_staged = lru_cache(self._update_staged)
 
     def values_of(self, columns: Iterable[str]) -> list[str]:
-        """Those of the columns that are not key."""
-        return [name for name in columns if name not in self.key_names]
+        """Those of the columns that are not key. A key that may be written in several ways is a value as well, for its spelling."""
+        return [name for name in columns if name not in self.key_names or not self.literal_key]
 
     # One row at a time, for small batches.
 
     @cached_property
     def insert(self) -> bytes:
         """Insert one row; parameters are its values."""
-        return _final(f"INSERT INTO {self._table} ({_list(self.columns)}) OVERRIDING SYSTEM VALUE VALUES ({_parameters(self.columns)})")
+        return final(f"INSERT INTO {self.table} ({column_list(self.columns)}) OVERRIDING SYSTEM VALUE VALUES ({_parameters(self.columns)})")
 
     @cached_property
     def upsert(self) -> bytes:
         """Insert or update one row; parameters are its values."""
         assignments = ", ".join(f"{quote(name)} = EXCLUDED.{quote(name)}" for name in self.values_of(self.columns))
-        return _final(
-            f"INSERT INTO {self._table} ({_list(self.columns)}) OVERRIDING SYSTEM VALUE VALUES ({_parameters(self.columns)}) "
-            f"ON CONFLICT ({_list(self.key_names)}) " + (f"DO UPDATE SET {assignments}" if assignments else "DO NOTHING")
+        return final(
+            f"INSERT INTO {self.table} ({column_list(self.columns)}) OVERRIDING SYSTEM VALUE VALUES ({_parameters(self.columns)}) "
+            f"ON CONFLICT ({column_list(self.key_names)}) " + (f"DO UPDATE SET {assignments}" if assignments else "DO NOTHING")
         )
 
     def _update(self, columns: tuple[str, ...]) -> bytes:
         """Update one row; parameters are the values and then the key."""
         assignments = ", ".join(f"{quote(name)} = {PARAMETER}" for name in self.values_of(columns))
-        return _final(f"UPDATE {self._rows_of} AS t SET {assignments} WHERE {self._matches(PARAMETER for _ in self._key)}")
+        return final(f"UPDATE {self.own} AS t SET {assignments} WHERE {self._matches(PARAMETER for _ in self._key)}")
 
     @cached_property
     def delete(self) -> bytes:
         """Delete one row; parameters are the key."""
-        return _final(f"DELETE FROM {self._rows_of} AS t WHERE {self._matches(PARAMETER for _ in self._key)}")
+        return final(f"DELETE FROM {self.own} AS t WHERE {self._matches(PARAMETER for _ in self._key)}")
 
     def _move(self, columns: tuple[str, ...]) -> bytes:
         """A `Move`. Parameters by name: v0, v1, ... the values of `columns`, o0, o1, ... the old key, n0, n1, ... the new one."""
         old = self._matches(f"\0(o{i})s" for i in range(len(self._key)))
         new = self._matches(f"\0(n{i})s" for i in range(len(self._key)))
-        there = f"EXISTS (SELECT FROM {self._rows_of} AS t WHERE {new})"
+        there = f"EXISTS (SELECT FROM {self.own} AS t WHERE {new})"
         assignments = ", ".join(f"{quote(name)} = \0(v{i})s" for i, name in enumerate(columns))
-        return _final(
-            f"WITH gone AS (DELETE FROM {self._rows_of} AS t WHERE {old} AND NOT ({new}) AND {there}) "
-            f"UPDATE {self._rows_of} AS t SET {assignments} WHERE ({new}) OR ({old} AND NOT {there})"
+        return final(
+            f"WITH gone AS (DELETE FROM {self.own} AS t WHERE {old} AND NOT ({new}) AND {there}) "
+            f"UPDATE {self.own} AS t SET {assignments} WHERE ({new}) OR ({old} AND NOT {there})"
         )
 
     # Whole batches.
 
     def _copy(self, columns: tuple[str, ...], into: str = "") -> bytes:
         """COPY text rows into the table, or into a staging table."""
-        return f"COPY {f'pg_temp.{into}' if into else self._table} ({_list(columns)}) FROM STDIN".encode()
+        return f"COPY {f'pg_temp.{into}' if into else self.table} ({column_list(columns)}) FROM STDIN".encode()
 
     def stage(self, staging: str) -> bytes:
         """Make a staging table, for rows or for keys."""
-        columns = _list(self.columns if staging == self.rows else self.key_names)
-        return (
-            f"CREATE TEMP TABLE IF NOT EXISTS {staging} ON COMMIT DELETE ROWS AS SELECT {columns} FROM {self._table} WITH NO DATA".encode()
-        )
+        columns = column_list(self.columns if staging == self.rows else self.key_names)
+        return f"CREATE TEMP TABLE IF NOT EXISTS {staging} ON COMMIT DELETE ROWS AS SELECT {columns} FROM {self.own} WITH NO DATA".encode()
 
     def empty(self, staging: str) -> bytes:
         """Empty a staging table."""
@@ -110,76 +111,58 @@ class Statements:
     def delete_any(self) -> bytes:
         """Delete rows by an array of keys; for keys of one column."""
         (column,) = self._key
-        return _final(f"DELETE FROM {self._rows_of} AS t WHERE t.{quote(column.name)} {_operator(column)} ANY ({PARAMETER})")
+        return final(f"DELETE FROM {self.own} AS t WHERE t.{quote(column.name)} {_operator(column)} ANY ({PARAMETER})")
 
     @cached_property
     def delete_staged(self) -> bytes:
         """Delete the rows whose keys are staged."""
-        return f"DELETE FROM {self._rows_of} AS t USING pg_temp.{self.keys} AS s WHERE {self._matches_staged}".encode()
+        return f"DELETE FROM {self.own} AS t USING pg_temp.{self.keys} AS s WHERE {self._matches_staged}".encode()
 
     def _update_staged(self, columns: tuple[str, ...], differing: bool) -> bytes:
         """Update rows from staged ones; with `differing` only those that are not the same already, byte for byte."""
-        values = self.values_of(columns)
-        assignments = ", ".join(f"{quote(name)} = s.{quote(name)}" for name in values)
-        records = [f"CAST(ROW({_list(values, alias)}) AS record)" for alias in ("t", "s")]
-        condition = f" AND {records[0]} OPERATOR(pg_catalog.*<>) {records[1]}" if differing else ""
-        statement = f"UPDATE {self._rows_of} AS t SET {assignments} FROM pg_temp.{self.rows} AS s WHERE {self._matches_staged}{condition}"
-        return statement.encode()
+        condition = f" AND {self.differs('t', 's', columns)}" if differing else ""
+        assignments = self.assignments("s", columns)
+        return f"UPDATE {self.own} AS t SET {assignments} FROM pg_temp.{self.rows} AS s WHERE {self._matches_staged}{condition}".encode()
+
+    def assignments(self, alias: str, columns: Sequence[str]) -> str:
+        """What an UPDATE sets, from another table's row."""
+        return ", ".join(f"{quote(name)} = {quote(alias, name)}" for name in self.values_of(columns))
+
+    def differs(self, one: str, other: str, columns: Sequence[str]) -> str:
+        """Whether two rows differ in these columns, key left out, byte for byte."""
+        records = [f"CAST(ROW({column_list(self.values_of(columns), alias)}) AS record)" for alias in (one, other)]
+        return f"{records[0]} OPERATOR(pg_catalog.*<>) {records[1]}"
+
+    def meets(self, one: str, other: str) -> str:
+        """Whether two rows, by their aliases, have the same key."""
+        pairs = ((quote(one, c.name), _operator(c), quote(other, c.name)) for c in self._key)
+        return " AND ".join(" ".join(pair) for pair in pairs)
 
     @cached_property
     def insert_missing(self) -> bytes:
         """Insert the staged rows whose key is not in the table."""
-        columns = _list(self.columns)
+        columns = column_list(self.columns)
         return (
-            f"INSERT INTO {self._table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM pg_temp.{self.rows} "
-            f"ON CONFLICT ({_list(self.key_names)}) DO NOTHING"
+            f"INSERT INTO {self.table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM pg_temp.{self.rows} "
+            f"ON CONFLICT ({column_list(self.key_names)}) DO NOTHING"
         ).encode()
-
-    # Deleting and inserting anew what is staged, with the table's other columns kept.
-
-    @cached_property
-    def keep_unmapped(self) -> bytes:
-        """Keep what the table's other columns hold in the rows that are staged."""
-        columns = _list((*self.key_names, *self._unmapped), "t")
-        joined = f"{self._rows_of} AS t JOIN pg_temp.{self.rows} AS s ON {self._matches_staged}"
-        return f"CREATE TEMP TABLE {self.kept} ON COMMIT DROP AS SELECT {columns} FROM {joined}".encode()
-
-    @cached_property
-    def delete_replaced(self) -> bytes:
-        """Delete the rows whose keys are among the staged rows."""
-        return f"DELETE FROM {self._rows_of} AS t USING pg_temp.{self.rows} AS s WHERE {self._matches_staged}".encode()
-
-    @cached_property
-    def insert_replaced(self) -> bytes:
-        """Insert the staged rows that were in the table before, with what its other columns held."""
-        columns = (*self.columns, *self._unmapped)
-        values = ", ".join([_list(self.columns, "s"), *(f"t.{quote(name)}" for name in self._unmapped)])
-        return (
-            f"INSERT INTO {self._table} ({_list(columns)}) OVERRIDING SYSTEM VALUE SELECT {values} "
-            f"FROM pg_temp.{self.rows} AS s JOIN pg_temp.{self.kept} AS t ON {self._matches_staged}"
-        ).encode()
-
-    @cached_property
-    def drop_kept(self) -> bytes:
-        """The end of `keep_unmapped`."""
-        return f"DROP TABLE pg_temp.{self.kept}".encode()
 
     # The whole table, or a range of it.
 
     @cached_property
     def truncate(self) -> bytes:
         """Remove all rows, the quick way."""
-        return f"TRUNCATE {self._rows_of}".encode()
+        return f"TRUNCATE {self.own}".encode()
 
     @cached_property
     def clear(self) -> bytes:
         """Remove all rows, the way that is always allowed."""
-        return f"DELETE FROM {self._rows_of}".encode()
+        return f"DELETE FROM {self.own}".encode()
 
     def remove_missing(self, chunk: Chunk) -> bytes:
         """Delete the rows of a chunk's key range that are not staged. Parameters: `bounds_of(chunk)`."""
         missing = f"NOT EXISTS (SELECT FROM pg_temp.{self.rows} AS s WHERE {self._matches_staged})"
-        return _final(f"DELETE FROM {self._rows_of} AS t WHERE {' AND '.join([*self._range('t', chunk), missing])}")
+        return final(f"DELETE FROM {self.own} AS t WHERE {' AND '.join([*self._range('t', chunk), missing])}")
 
     def stray(self, chunk: Chunk) -> bytes:
         """One row where a staged row lies outside of the chunk's key range, or the range is empty, as the target orders keys.
@@ -187,11 +170,11 @@ class Statements:
         Parameters: `bounds_of(chunk)`, twice where it has both bounds."""
         outside = f"EXISTS (SELECT FROM pg_temp.{self.rows} AS s WHERE NOT ({' AND '.join(self._range('s', chunk))}))"
         falling = f" OR NOT {self._bound} < {self._bound}" if chunk.after is not None and chunk.upto is not None else ""
-        return _final(f"SELECT 1 WHERE {outside}{falling}")
+        return final(f"SELECT 1 WHERE {outside}{falling}")
 
     def _range(self, alias: str, chunk: Chunk) -> list[str]:
         bounds = [(">", chunk.after), ("<=", chunk.upto)]
-        return [f"ROW({_list(self.key_names, alias)}) {operator} {self._bound}" for operator, bound in bounds if bound is not None]
+        return [f"ROW({column_list(self.key_names, alias)}) {operator} {self._bound}" for operator, bound in bounds if bound is not None]
 
     @cached_property
     def _bound(self) -> str:
@@ -200,7 +183,11 @@ class Statements:
 
     @cached_property
     def _matches_staged(self) -> str:
-        return self._matches(f"s.{quote(column.name)}" for column in self._key)
+        return self.meets("t", "s")
+
+    def key_is(self, form: str) -> str:
+        """The row of `t` whose key is given by parameters; `form` names them, with their number in place of `%d`."""
+        return self._matches(f"\0({form % i})s" for i in range(len(self._key)))
 
     def _matches(self, values: Iterable[str]) -> str:
         """The row of `t` whose key has these values, in the order of `key_names`."""
@@ -217,7 +204,7 @@ def any_row(table: TableName) -> bytes:
     return f"SELECT 1 FROM {quote(table.schema, table.name)} LIMIT 1".encode()
 
 
-def _final(statement: str) -> bytes:
+def final(statement: str) -> bytes:
     """A statement with parameters, as the driver reads it."""
     return statement.replace("%", "%%").replace("\0", "%").encode()
 
@@ -227,7 +214,7 @@ def _operator(column: KeyColumn) -> str:
     return f"OPERATOR({quote(schema)}.{name})"
 
 
-def _list(columns: Sequence[str], alias: str = "") -> str:
+def column_list(columns: Sequence[str], alias: str = "") -> str:
     return ", ".join(quote(alias, name) if alias else quote(name) for name in columns)
 
 

@@ -25,16 +25,6 @@ SMALL_ROWS = 96
 """Up to so many rows of one kind are written one by one: staging them would cost as much, mostly in emptying the staging table."""
 
 
-@dataclass(frozen=True)
-class Way:
-    """How to write. `rows_first`: rows before deletes. `careful`: nothing is taken as absent. `replacing`: rows that stand
-    are deleted and inserted anew, so that values of a further unique constraint can change hands."""
-
-    rows_first: bool = False
-    careful: bool = False
-    replacing: bool = False
-
-
 @dataclass
 class Tally:
     """Counts what statements did. Cursors of a pipeline know only when it has ended."""
@@ -53,7 +43,7 @@ class TableWriter:
 
     def __init__(self, connection: Connection, statements: Statements, staged: dict[str, bool], *, truncates: bool, exact: bool) -> None:
         self._connection = connection
-        self._sql = statements
+        self.statements = self._sql = statements
         self._staged = staged
         self._truncates = truncates
         self._exact = exact
@@ -66,16 +56,14 @@ class TableWriter:
         if step.deletes is not None:
             tally.deleted.append(self._delete(step.deletes))
 
-    def put(self, step: MergeStep, tally: Tally, way: Way) -> None:
+    def put(self, step: MergeStep, tally: Tally) -> None:
         """The step's rows: moves, then new rows, then rows that may stand, then rows of which some values are known."""
         for columns, moves in groupby(step.moves, key=lambda move: tuple(move.values)):
             tally.updated.append(self._each(self._sql.move(columns), [self._parameters(move) for move in moves]))
-        if step.inserts is not None and not way.careful:
+        if step.inserts is not None:
             tally.inserted.append(self._insert(step.inserts))
-        elif step.inserts is not None:
-            self._upsert(step.inserts, tally, way)
         if step.upserts is not None:
-            self._upsert(step.upserts, tally, way)
+            self._upsert(step.upserts, tally)
         for batch in step.partials:
             tally.updated.append(self._update(batch))
 
@@ -91,6 +79,11 @@ class TableWriter:
         """Put rows into the staging table, sorted by key."""
         self.open_staging(self._sql.rows)
         self.copy(self._sql.copy(tuple(batch.schema.names), self._sql.rows), _sorted(batch, self._sql.key_names))
+
+    def stage_keys(self, keys: pa.RecordBatch) -> None:
+        """Put keys into their staging table, sorted."""
+        self.open_staging(self._sql.keys)
+        self.copy(self._sql.copy(self._sql.key_names, self._sql.keys), _sorted(keys, self._sql.key_names))
 
     def open_staging(self, staging: str) -> None:
         """Have the staging table there, and empty."""
@@ -110,8 +103,7 @@ class TableWriter:
             return self._connection.execute(self._sql.delete_any, [array_literal(keys.column(0))])
         if keys.num_rows <= SMALL_ROWS:
             return self._each(self._sql.delete, _rows(keys, self._sql.key_names))
-        self.open_staging(self._sql.keys)
-        self.copy(self._sql.copy(self._sql.key_names, self._sql.keys), _sorted(keys, self._sql.key_names))
+        self.stage_keys(keys)
         return self._connection.execute(self._sql.delete_staged)
 
     def _update(self, batch: pa.RecordBatch) -> Any:
@@ -121,10 +113,8 @@ class TableWriter:
         self.stage_rows(batch)
         return self._connection.execute(self._sql.update_staged(names, not self._exact))
 
-    def _upsert(self, batch: pa.RecordBatch, tally: Tally, way: Way) -> None:
-        if way.replacing:
-            self._replace(batch, tally)
-        elif batch.num_rows <= SMALL_ROWS:
+    def _upsert(self, batch: pa.RecordBatch, tally: Tally) -> None:
+        if batch.num_rows <= SMALL_ROWS:
             counted = tally.updated if self._sql.values_of(self._sql.columns) else tally.inserted
             counted.append(self._each(self._sql.upsert, _rows(batch, self._sql.columns)))
         else:
@@ -140,14 +130,6 @@ class TableWriter:
             updated = cursor.rowcount
         if updated < rows:
             tally.inserted.append(self._connection.execute(self._sql.insert_missing))
-
-    def _replace(self, batch: pa.RecordBatch, tally: Tally) -> None:
-        self.stage_rows(batch)
-        self._connection.execute(self._sql.keep_unmapped)
-        self._connection.execute(self._sql.delete_replaced)
-        tally.updated.append(self._connection.execute(self._sql.insert_replaced))
-        tally.inserted.append(self._connection.execute(self._sql.insert_missing))
-        self._connection.execute(self._sql.drop_kept)
 
     def _parameters(self, move: Move) -> dict[str, bytes | None]:
         parameters = {f"v{i}": value for i, value in enumerate(move.values.values())}

@@ -13,7 +13,7 @@ from headwater.domain.mapping import TableMapping
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.source import Finding
 from headwater.ports.target import Checkpoint, TableState
-from headwater.targets.postgres import catalog, checkpoints
+from headwater.targets.postgres import catalog, checkpoints, overlays
 from headwater.targets.postgres.check import find
 from headwater.targets.postgres.config import PostgresTargetConfig
 from headwater.targets.postgres.errors import translate
@@ -62,9 +62,9 @@ class PostgresTarget:
             connection.commit()
             return place
 
-    def open(self, task_id: str, epoch: int) -> PostgresTargetRun:
+    def open(self, task_id: str, epoch: int, mappings: Sequence[TableMapping] = ()) -> PostgresTargetRun:
         """See `Target.open`."""
-        return PostgresTargetRun(self._config, task_id, epoch)
+        return PostgresTargetRun(self._config, task_id, epoch, mappings)
 
     def mend(self, task_id: str) -> PostgresMending:
         """See `Target.mend`."""
@@ -75,7 +75,7 @@ class PostgresTarget:
         with self._connected("forgetting the task") as connection:
             if checkpoints.prepared(connection):
                 checkpoints.forget(connection, task_id)
-                connection.commit()
+                overlays.sweep(connection, task_id)
 
     def compare(self, timeout_s: float) -> PostgresComparison:
         """See `Target.compare`."""

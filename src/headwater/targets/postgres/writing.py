@@ -10,8 +10,10 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from headwater.domain.errors import RowRefused
+from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable
 from headwater.ports.target import Written
+from headwater.targets.postgres import overlays
 from headwater.targets.postgres.config import PostgresTargetConfig
 from headwater.targets.postgres.dirty import Desk
 from headwater.targets.postgres.errors import translate
@@ -25,9 +27,9 @@ MENDING_WAIT_MS = 10_000
 class Session:
     """A connection with its writer."""
 
-    def __init__(self, config: PostgresTargetConfig) -> None:
+    def __init__(self, config: PostgresTargetConfig, task_id: str, mappings: Sequence[TableMapping]) -> None:
         self.connection: Connection = connect(config)
-        self.writer = Writer(self.connection, replica=write_as_replica(self.connection))
+        self.writer = Writer(self.connection, task_id, mappings, replica=write_as_replica(self.connection))
 
     def cut(self) -> None:
         """Break the connection under a call that waits for it (any thread)."""
@@ -46,10 +48,11 @@ class Session:
 class PostgresWriting:
     """`Writing` for PostgreSQL: one connection's open transaction."""
 
-    def __init__(self, config: PostgresTargetConfig, task_id: str) -> None:
+    def __init__(self, config: PostgresTargetConfig, task_id: str, mappings: Sequence[TableMapping] = ()) -> None:
         self._config = config
         self._task_id = task_id
-        self._main = Session(config)
+        self._mappings = mappings
+        self._main = Session(config, task_id, mappings)
         self._depth = 0  # of savepoints
         self._asked = False  # the server owes an answer
         self.dirty = Desk(self._main.connection, task_id, self._asking)
@@ -58,13 +61,12 @@ class PostgresWriting:
         """See `Writing.write`."""
         tables = ", ".join(sorted({str(one.mapping.target) for one in merged}))
         with self._asking(f"writing to {tables}"):
-            return self._main.writer.write(merged)
+            return self._main.writer.write(merged, settled=self._settled())
 
     def check(self) -> None:
         """See `Writing.check`."""
         with self._asking("what is written, as a whole"):
-            self._main.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            self._main.connection.execute("SET CONSTRAINTS ALL DEFERRED")
+            self._main.writer.check()
 
     @contextmanager
     def tentatively(self, *, keep: bool = True) -> Iterator[None]:
@@ -92,6 +94,10 @@ class PostgresWriting:
     def close(self) -> None:
         """See `Writing.close`."""
         self._main.connection.close()
+
+    def _settled(self) -> bool:
+        """Whether nothing of the task is laid aside: the target is what the source was at one moment."""
+        return not overlays.read(self._main.connection, self._task_id)
 
     def _back(self, staged: Collection[str]) -> None:
         self._savepoint("ROLLBACK TO")
@@ -129,5 +135,6 @@ class PostgresMending(PostgresWriting):
     def commit(self) -> None:
         """See `Mending.commit`."""
         with self._asking("committing"):
+            self._main.writer.check()
             self._main.connection.commit()
         self._main.writer.committed()
