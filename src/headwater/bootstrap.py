@@ -25,6 +25,7 @@ from headwater.api.services import Services
 from headwater.domain.errors import HeadwaterError
 from headwater.engine.control import SystemClock
 from headwater.engine.local_runtime import LocalRuntime
+from headwater.engine.orders import VerifyLoad
 from headwater.engine.supervisor import Supervisor
 from headwater.engine.tidy import Tidy
 from headwater.engine.wishes import Terms
@@ -38,6 +39,7 @@ from headwater.services.monitoring import Monitoring
 from headwater.services.resets import Resets
 from headwater.services.setup import FirstAccess, initialise
 from headwater.services.tasks import Tasks
+from headwater.services.verifications import Verifications
 from headwater.services.vitals import Vitals
 from headwater.settings import Settings, SettingsError
 from headwater.store import SqlStore, check, migrate
@@ -120,14 +122,15 @@ def assemble(settings: Settings, store: Store) -> Parts:
     supervisor = Supervisor(
         store,
         runtime,
-        Terms(journal_dir, retention(settings), settings.snapshot.streams, settings.stall_after_s),
+        Terms(journal_dir, retention(settings), settings.snapshot.streams, settings.stall_after_s, verify_load(settings)),
         Tidy(store, adapters.source_of, adapters.target_of, journal_dir),
         complete_resets,
         clock,
     )
     runtime.on_change = supervisor.nudge
     locks = TaskLocks()
-    resets = Resets(store, connections, open_journal, supervisor, locks, now_ms, supervisor.nudge)
+    verifications = Verifications(store, locks, now_ms, supervisor.nudge, after_reset=settings.verify.after_reset)
+    resets = Resets(store, connections, open_journal, supervisor, locks, now_ms, supervisor.nudge, verifications.reset_done)
     mappings = Mappings(store, connections, locks, now_ms)
     services = Services(
         access=Access(store, now_ms),
@@ -136,6 +139,7 @@ def assemble(settings: Settings, store: Store) -> Parts:
         mappings=mappings,
         resets=resets,
         monitoring=Monitoring(store, supervisor, open_journal, now_ms, connections),
+        verifications=verifications,
         vitals=Vitals(store, supervisor),
         ready=lambda: unready(store, supervisor),
     )
@@ -182,6 +186,11 @@ def unready(store: Store, supervisor: Supervisor) -> list[str]:
 def retention(settings: Settings) -> Retention:
     """The journal's settings as the journal takes them."""
     return Retention(settings.journal.age_s * 1_000_000, settings.journal.bytes_max, settings.journal.bytes_hard)
+
+
+def verify_load(settings: Settings) -> VerifyLoad:
+    """The limits of verifications as their workers take them."""
+    return VerifyLoad(**settings.verify.model_dump(exclude={"after_reset"}))
 
 
 def now_ms() -> int:

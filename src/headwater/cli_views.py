@@ -24,6 +24,9 @@ STYLES = {
     "starting": "yellow",
 }
 BAR_WIDTH = 24
+DIFFERENCES = ("missing", "extra", "differing")
+RESULTS = {"equal": "green", "different": "bold red", "unsettled": "yellow", "not_compared": "yellow", "comparing": "cyan"}
+KEYS_SHOWN = 20
 
 
 def parse_time(text: str) -> int:
@@ -122,6 +125,38 @@ def reset_text(reset: Json | None) -> str:
     return f"{show_time(reset['accepted_ms'])} by {reset['by']}, {asked}, {reset['outcome']}{message}"
 
 
+def verified_text(verification: Json | None) -> str:
+    """The last verification in one line."""
+    if verification is None:
+        return "-"
+    counts = ", ".join(f"{verification[name]:,} {name}" for name in (*DIFFERENCES, "repaired", "unsettled") if verification[name])
+    when = show_time(verification["ended_ms"] or verification["started_ms"] or verification["asked_ms"])
+    upto = f", up to offset {verification['offset']:,}" if verification["outcome"] in ("equal", "repaired") else ""
+    said = f" ({verification['message']})" if verification["message"] else ""
+    return f"{when}: {verification['outcome']}{upto}{f': {counts}' if counts else ''}{said}"
+
+
+def verification_view(verification: Json) -> RenderableType:
+    """One verification: a line per table, and the rows that differ."""
+    table = Table("table", "result", "", "rows", *DIFFERENCES, "repaired", "unsettled", box=None, pad_edge=False, header_style="bold")
+    notes: list[RenderableType] = []
+    for row in verification["tables"]:
+        name = row["source_table"] if row["source_table"] == row["target_table"] else f"{row['source_table']} → {row['target_table']}"
+        over = row["state"] not in ("pending", "comparing")
+        total = max(row["rows_expected"], row["rows"], 1)
+        bar = ProgressBar(total=total, completed=total if over else row["rows"], width=BAR_WIDTH)
+        counts = [f"{row[key]:,}" if row[key] else "" for key in (*DIFFERENCES, "repaired", "unsettled")]
+        state = Text(row["state"].replace("_", " "), style=RESULTS.get(row["state"], ""))
+        table.add_row(plain(name), state, bar, f"{row['rows']:,}", *counts)
+        notes += [plain(f"{name}: {said}") for said in (row["message"], *(f"left out: {pair}" for pair in row["left_out"])) if said]
+        shown = row["keys"][:KEYS_SHOWN]
+        notes += [plain(f"{name} ({', '.join(k['key'])}): {k['kind']}{', repaired' if k['repaired'] else ''}") for k in shown]
+        if len(row["keys"]) > len(shown):
+            notes.append(plain(f"{name}: {len(row['keys']) - len(shown):,} more keys are listed with --json"))
+    line = f"{verification['outcome']}   {verification['rows_per_s']:,.0f} rows/s   {verification['message']}"
+    return Group(table, *notes, plain(line))
+
+
 def _facts(task: Json) -> Table:
     detail, grid = task["detail"], Table.grid(padding=(0, 2))
     progress, window = detail["progress"], detail["window"]
@@ -147,6 +182,7 @@ def _facts(task: Json) -> Table:
     if window is not None:
         facts.append(("", f"{show_time(window['latest_ms'])}   {window['transactions']:,} transactions, {window['bytes']:,} bytes"))
     facts.append(("last reset", plain(reset_text(detail["last_reset"]))))
+    facts.append(("verified", plain(verified_text(detail.get("last_verification")))))
     for name, value in facts:
         grid.add_row(Text(name, style="bold"), value if not isinstance(value, str) else plain(value))
     return grid

@@ -159,6 +159,22 @@ class Client:
         """Delete a stopped task."""
         self.call("DELETE", f"/tasks/{_segment(task_id)}")
 
+    def verify(self, task_id: str, repair: bool = False) -> Json:
+        """Begin to compare a task's target with its source; the answer is the verification, which goes on."""
+        return self._object("POST", f"/tasks/{_segment(task_id)}/verifications", body={"repair": repair})
+
+    def verification(self, task_id: str, verification_id: str) -> Json:
+        """One verification: how far it is, or what came out."""
+        return self._object("GET", f"/tasks/{_segment(task_id)}/verifications/{_segment(verification_id)}")
+
+    def verifications(self, task_id: str) -> list[Json]:
+        """The task's verifications, newest first."""
+        return self._all(f"/tasks/{_segment(task_id)}/verifications", {})
+
+    def cancel_verification(self, task_id: str, verification_id: str) -> Json:
+        """Give a verification up."""
+        return self._object("DELETE", f"/tasks/{_segment(task_id)}/verifications/{_segment(verification_id)}")
+
     def monitors(self) -> list[Json]:
         """What all tasks are doing."""
         return self._all("/task-monitors", {}, first=1)

@@ -62,6 +62,30 @@ class Snapshot(_Group):
     cores of the target busy; more only helps where both databases have more."""
 
 
+class Verify(_Group):
+    """Verifications: comparing a task's target with its source, at a load with limits. At most two run at the same time, each with one
+    statement at a time on either side."""
+
+    after_reset: bool = False
+    """Whether each reset is followed by a verification, which begins once the task follows again. Off: it reads both sides as a whole."""
+
+    chunk_rows: int = Field(20_000, ge=100, le=1_000_000)
+    """Rows that one statement compares. Twenty thousand take a fraction of a second, and make the cost of a statement small."""
+
+    pause_s: float = Field(0.02, ge=0, le=60)
+    """Pause after each chunk, in seconds: more of it spreads the load over a longer time."""
+
+    statement_timeout_s: float = Field(30.0, gt=0, le=3600)
+    """A statement that takes longer is ended by the database; the chunk is then cut into smaller ones. Thirty seconds: no transaction of a
+    verification holds back the vacuum of either side for longer."""
+
+    settle_s: float = Field(60.0, ge=0, le=3600)
+    """How long rows that change each time they are looked at are looked at again, before they count as unsettled."""
+
+    keys_max: int = Field(1000, ge=0, le=1000)
+    """Keys of differing rows that are kept per table; further ones are only counted."""
+
+
 class Log(_Group):
     """Logs of the service and its workers, on standard error."""
 
@@ -115,6 +139,9 @@ class Settings(BaseSettings):
 
     snapshot: Snapshot = Snapshot()
     """Copies of whole tables."""
+
+    verify: Verify = Verify()
+    """Verifications."""
 
     log: Log = Log()
     """Logs."""

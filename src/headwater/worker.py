@@ -59,7 +59,8 @@ def _run(spec: WorkerSpec, control: Control) -> Exit:
         if spec.kind == "capture":
             run_capture(CaptureOrder.read(spec.payload), control)
         elif spec.kind == "verify":
-            run_verify(VerifyOrder.read(spec.payload), control)
+            control.tell({"running": spec.payload["running"]})
+            run_verify(VerifyOrder.read(spec.payload["order"]), control)
         else:
             run_apply(ApplyOrder.read(spec.payload["order"]), spec.payload["epoch"], control)
     except HeadwaterError as error:

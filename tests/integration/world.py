@@ -16,6 +16,7 @@ from headwater import adapters
 from headwater.domain.mapping import ColumnPair
 from headwater.engine.control import SystemClock
 from headwater.engine.local_runtime import LocalRuntime, LocalWorker
+from headwater.engine.orders import VerifyLoad
 from headwater.engine.supervisor import Supervisor
 from headwater.engine.tidy import Tidy
 from headwater.engine.wishes import Terms
@@ -49,6 +50,7 @@ class World:
     target: Database
     stall_after_s: float = 30.0
     supervisor: Supervisor = field(init=False)
+    verify: VerifyLoad = field(default_factory=VerifyLoad)
 
     def __post_init__(self) -> None:
         url = f"sqlite:///{self.directory / 'metadata.db'}"
@@ -63,7 +65,7 @@ class World:
         """The service's data plane, for the body of the `with`."""
         runtime = LocalRuntime()
         tidy = Tidy(self.store, adapters.source_of, adapters.target_of, self.journal_dir)
-        terms = Terms(self.journal_dir, RETENTION, stall_after_s=self.stall_after_s)
+        terms = Terms(self.journal_dir, RETENTION, stall_after_s=self.stall_after_s, verify=self.verify)
         self.supervisor = Supervisor(self.store, runtime, terms, tidy, frozenset, SystemClock())
         runtime.on_change = self.supervisor.nudge
         self.supervisor.start()

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 import headwater
 from headwater.api import errors
 from headwater.api.gate import Gate
-from headwater.api.routes import data_sources, identity, multi_tasks, operations, tasks
+from headwater.api.routes import data_sources, identity, multi_tasks, operations, tasks, verifications
 from headwater.api.services import Services
 
 ERROR_STATUSES = {"400": "The request is refused, and why", "401": "The caller is not authenticated", "404": "There is no such thing"}
@@ -30,7 +30,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     errors.install(app)
     app.add_middleware(Gate)
-    for router in (data_sources.router, multi_tasks.router, tasks.router, identity.router, operations.router):
+    for router in (data_sources.router, multi_tasks.router, tasks.router, verifications.router, identity.router, operations.router):
         app.include_router(router)
     generate = app.openapi
 

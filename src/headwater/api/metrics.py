@@ -59,9 +59,17 @@ JOURNAL_BYTES = Family("headwater_journal_bytes", "bytes", "Size of the source's
 EARLIEST = Family("headwater_window_earliest_seconds", "seconds since 1970, UTC", "Earliest commit that a reset can reach.", SOURCE)
 LATEST = Family("headwater_window_latest_seconds", "seconds since 1970, UTC", "Latest commit in the journal.", SOURCE)
 
+VERIFIED = Family(
+    "headwater_verification_ended_seconds", "seconds since 1970, UTC", "When the task's last verification ended.", (*TASK, "outcome")
+)
+DIFFERENT = Family(
+    "headwater_verification_different_rows", "rows", "Rows that the last verification found to differ and did not repair.", TASK
+)
+
 FAMILIES = (
     STATE, LAG, LAG_TRANSACTIONS, ROWS, TASK_RATE, TASK_TRANSACTIONS,
     BEHIND, CAPTURED_ROWS, CAPTURED_TRANSACTIONS, CAPTURE_RATE, JOURNAL_BYTES, EARLIEST, LATEST,
+    VERIFIED, DIFFERENT,
 )  # fmt: skip
 
 
@@ -108,6 +116,9 @@ def _of_task(task: TaskSign) -> Iterator[tuple[Family, tuple[str, ...], float]]:
         yield STATE, (state,), float(state == task.state)
     if task.report is not None:
         yield from _of_apply(task.report)
+    if task.verified is not None and task.verified.ended_ms is not None:
+        yield VERIFIED, (task.verified.outcome,), task.verified.ended_ms / 1000
+        yield DIFFERENT, (), sum(table.different - table.repaired for table in task.verified.tables)
 
 
 def _of_apply(report: ApplyReport) -> Iterator[tuple[Family, tuple[str, ...], float]]:

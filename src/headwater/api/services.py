@@ -14,6 +14,7 @@ from headwater.services.data_sources import DataSources
 from headwater.services.mappings import Mappings
 from headwater.services.monitoring import Monitoring
 from headwater.services.tasks import Tasks
+from headwater.services.verifications import Verifications
 from headwater.services.vitals import Vitals
 
 
@@ -34,6 +35,7 @@ class Services:
     mappings: Mappings
     resets: Resetting
     monitoring: Monitoring
+    verifications: Verifications
     vitals: Vitals
     ready: Callable[[], Sequence[str]]
 

@@ -22,9 +22,9 @@ from typing import IO, Any
 
 from headwater.engine.log import Log
 from headwater.engine.messages import encode, order_line, read_report
-from headwater.ports.runtime import Exit, Report, WorkerSpec
+from headwater.ports.runtime import Exit, Report, VerifyReport, WorkerSpec
 
-LINE_MAX = 1 << 20
+LINE_MAX = 4 << 20
 """A line from a worker that is longer than this ends its connection (P9)."""
 
 END_TIMEOUT_S = 5.0
@@ -86,7 +86,7 @@ class LocalWorker:
             self.process.kill()
 
     def heard(self, line: bytes) -> bool:
-        """Take one line of its standard output (reading thread); True where it has entered another state."""
+        """Take one line of its standard output (reading thread); True where the supervisor should hear of it at once."""
         message = json.loads(line)
         self.heard_at = time.monotonic()
         before = self._report
@@ -94,7 +94,7 @@ class LocalWorker:
             self._report = read_report(message["report"])
         elif "exit" in message:
             self._said = Exit(**message["exit"])
-        return self._report is not None and (before is None or before.state != self._report.state)
+        return self._report is not None and _news(self._report) != (_news(before) if before is not None else None)
 
     def reap(self) -> None:
         """Its standard output has ended: wait for the process and set how it ended (reading thread)."""
@@ -235,6 +235,11 @@ class LocalRuntime:
             if now - worker.heard_at > SILENT_S:
                 log.error("worker_silent", worker=worker.spec.kind, id=worker.spec.id, silent_s=round(now - worker.heard_at))
                 worker.kill()
+
+
+def _news(report: Report) -> tuple[object, ...]:
+    """What of a report can't wait for the supervisor's next step: another state, another wish for a repair."""
+    return report.state, report.ask if isinstance(report, VerifyReport) else None
 
 
 def _write_order(pipe: IO[bytes], spec: WorkerSpec) -> None:

@@ -15,7 +15,6 @@ from headwater.ports.runtime import (
     ApplyReport,
     CaptureReport,
     Exit,
-    KeyDifference,
     Report,
     TableReport,
     VerifiedTable,
@@ -56,7 +55,7 @@ def read_report(message: dict[str, Any]) -> Report:
     kind = fields.pop("of")
     if kind == "verify":
         ask = fields["ask"]
-        tables = tuple(_verified(table) for table in fields["tables"])
+        tables = tuple(VerifiedTable.read(table) for table in fields["tables"])
         return VerifyReport(**{**fields, "tables": tables, "ask": None if ask is None else read_ask(ask)})
     if kind == "capture":
         return CaptureReport(**{**fields, "lost": _offsets(fields["lost"]), "stale": _offsets(fields["stale"])})
@@ -65,11 +64,6 @@ def read_report(message: dict[str, Any]) -> Report:
 
 def _offsets(pairs: list[list[Any]]) -> tuple[tuple[str, int], ...]:
     return tuple((name, offset) for name, offset in pairs)
-
-
-def _verified(fields: dict[str, Any]) -> VerifiedTable:
-    keys = tuple(KeyDifference(tuple(one["key"]), one["kind"], one["repaired"]) for one in fields["keys"])
-    return VerifiedTable(**{**fields, "left_out": tuple(fields["left_out"]), "keys": keys})
 
 
 def exit_line(ended: Exit) -> bytes:

@@ -28,6 +28,7 @@ from headwater.engine.post import Post
 from headwater.engine.records import Records
 from headwater.engine.stalls import Stalls, apply_sign, capture_sign
 from headwater.engine.tidy import Tidy
+from headwater.engine.verifications import Verifications
 from headwater.engine.wishes import Terms, Wishes, read_wishes, runs
 from headwater.ports.runtime import ApplyReport, CaptureReport, Exit, Runtime
 from headwater.ports.store import Store, Task
@@ -70,6 +71,7 @@ class Supervisor:
         self._stalls = Stalls(terms.stall_after_s)
         self._captures: dict[str, Post] = {}
         self._applies: dict[str, Post] = {}
+        self._verifications = Verifications(store, runtime, terms, clock, self._applies.get)
         self._doomed: dict[str, frozenset[str]] = {}  # by source whose capture failed for good: the tasks that fail with it
         self._told: dict[str, int | None] = {}
         self._caught_up_us: dict[str, int] = {}
@@ -125,8 +127,9 @@ class Supervisor:
     def _drain(self, drain_s: float) -> None:
         deadline = self._clock.monotonic() + drain_s
         posts = [*self._applies.values(), *self._captures.values()]
-        while any(post.busy for post in posts):
+        while any(post.busy for post in posts) or self._verifications.busy:
             now = self._clock.monotonic()
+            self._verifications.stop(now, at_once=now >= deadline)
             for post in posts:
                 post.stop(now, at_once=now >= deadline)
                 self._hear(post, now)
@@ -145,6 +148,7 @@ class Supervisor:
         wishes = read_wishes(self._store, self._terms)
         self._reconcile_captures(wishes, now)
         self._reconcile_applies(wishes, held, now)
+        self._verifications.step(wishes, now)
         self._note_caught_up()
         self._tell_needed(wishes)
         self._tell_stale()

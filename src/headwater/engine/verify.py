@@ -49,7 +49,7 @@ DIFFERENT_MAX = 100_000
 """A table with more rows that differ than this is not compared further."""
 
 REPAIR_KEYS = 200
-REPAIR_LOOKS = 12
+REPAIR_LOOKS = 40
 """Rows per wish for a repair, and how often the rows are looked at until it is given up; the wish is repeated now and then."""
 
 
@@ -73,7 +73,7 @@ def verify(job: VerifyJob, control: Control, clock: Clock) -> None:
     Raises:
         HeadwaterError: source, target or journal failed.
     """
-    tally = VerifyTally(job.mappings, job.load.keys_max, control, clock)
+    tally = VerifyTally(job.mappings, job.load.keys_max, control)
     with (
         closing(job.open_reader()) as reader,
         closing(job.source.compare(job.load.statement_timeout_s)) as source,

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 
-from headwater.domain.errors import OutOfWindow, SourceError
+from headwater.domain.errors import HeadwaterError, OutOfWindow, SourceError
 from headwater.domain.mapping import TableMapping
 from headwater.engine.control import Clock, Control
 from headwater.engine.touched import touched
@@ -70,12 +70,23 @@ class Sides:
         """The rows with these keys on both sides; for `WHOLE` the digest of the table."""
         if keys == [WHOLE]:
             return [self.digests(Span())]
-        there = self.pool.submit(self.target.rows_at, self.theirs, keys)
+        there = self.pool.submit(_rows_at, self.target, self.theirs, keys)
         try:
-            ours, theirs = self.source.rows_at(self.ours, keys), there.result()
+            return list(zip(_rows_at(self.source, self.ours, keys), there.result(), strict=True))
         finally:
             there.exception()
-        return [(ours.get(i), theirs.get(i)) for i in range(len(keys))]
+
+
+def _rows_at(session: Comparison, part: Part, keys: Sequence[Key]) -> list[Digest | None]:
+    """The rows with these keys, None where there is none. A key that the side's type can't even express has none."""
+    try:
+        found = session.rows_at(part, keys)
+    except HeadwaterError as error:
+        if error.kind != "compare_impossible":
+            raise
+        half = len(keys) // 2
+        return [None] if not half else [*_rows_at(session, part, keys[:half]), *_rows_at(session, part, keys[half:])]
+    return [found.get(i) for i in range(len(keys))]
 
 
 @dataclass

@@ -7,12 +7,15 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from headwater.domain.mapping import TableMapping
-from headwater.engine.control import Clock, Control
+from headwater.engine.control import Control
 from headwater.ports.compare import Key
 from headwater.ports.runtime import KeyDifference, RepairAsk, VerifiedTable, VerifyReport
 
 KEY_CHARS_MAX = 100
 """A key's value is shown up to this length (P9)."""
+
+KEYS_CHARS_MAX = 300_000
+"""All keys of a report together are no longer than this (P9)."""
 
 RATE_S = 0.5
 """Rates are means over the whole comparison, first said after this long."""
@@ -24,11 +27,11 @@ Outcome = Literal["equal", "repaired", "different", "unsettled"]
 class VerifyTally:
     """The report in the making; one thread writes it."""
 
-    def __init__(self, mappings: Sequence[TableMapping], keys_max: int, control: Control, clock: Clock) -> None:
-        self._control, self._clock, self._keys_max = control, clock, keys_max
+    def __init__(self, mappings: Sequence[TableMapping], keys_max: int, control: Control) -> None:
+        self._control, self._keys_max = control, keys_max
         self._tables = {m.mapping_id: VerifiedTable(m.mapping_id, str(m.source), str(m.target)) for m in mappings}
         self._report = VerifyReport("starting", tables=tuple(self._tables.values()))
-        self._since, self._spent_s = clock.monotonic(), 0.0
+        self._spent_s, self._chars = 0.0, 0
         control.post(self._report)
 
     def table(self, mapping_id: str) -> VerifiedTable:
@@ -66,8 +69,9 @@ class VerifyTally:
     def found(self, mapping_id: str, differences: dict[Key, Kind], repaired: set[Key]) -> None:
         """Rows that differ, for certain; those in `repaired` do no more."""
         table = self._tables[mapping_id]
-        room = max(0, self._keys_max - len(table.keys))
+        room = max(0, self._keys_max - len(table.keys)) if self._chars < KEYS_CHARS_MAX else 0
         shown = tuple(KeyDifference(_short(key), kind, key in repaired) for key, kind in list(differences.items())[:room])
+        self._chars += sum(len(value) for one in shown for value in one.key)
         kinds = list(differences.values())
         self.change(
             mapping_id,

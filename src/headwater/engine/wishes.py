@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headwater.domain.tables import TableName
-from headwater.engine.orders import ApplyOrder, CaptureOrder, Connection
+from headwater.engine.orders import ApplyOrder, CaptureOrder, Connection, VerifyLoad
 from headwater.ports.journal import Retention
 from headwater.ports.store import DataSource, Store, Task
 
@@ -24,6 +24,7 @@ class Terms:
     retention: Retention
     copy_streams: int = 2
     stall_after_s: float = 30.0
+    verify: VerifyLoad = field(default_factory=VerifyLoad)
 
 
 @dataclass

@@ -131,6 +131,12 @@ class VerifiedTable:
         """Rows that were found to differ, repaired or not."""
         return self.missing + self.extra + self.differing
 
+    @classmethod
+    def read(cls, fields: dict[str, Any]) -> VerifiedTable:
+        """From `asdict`, also where it went through JSON."""
+        keys = tuple(KeyDifference(tuple(one["key"]), one["kind"], one["repaired"]) for one in fields["keys"])
+        return cls(**{**fields, "left_out": tuple(fields["left_out"]), "keys": keys})
+
 
 @dataclass(frozen=True)
 class RepairAsk:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from headwater.domain.mapping import ColumnPair, TableMapping
 from headwater.domain.tables import TableName
+from headwater.ports.runtime import VerifiedTable
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,35 @@ class Leftover:
     message: str
 
 
+@dataclass(frozen=True)
+class Verification:
+    """One comparison of a task's target with its source, from the wish to what came out.
+
+    `outcome`: waiting (to begin), running; at the end equal, repaired, different, unsettled, failed or cancelled (see `message`).
+    `after_reset`: it was wished by a reset, and begins once the task follows again. `offset`: what the task had applied before it
+    is proved equal. `tables` hold keys of rows, so they are encrypted at rest.
+    """
+
+    id: str
+    task_id: str
+    by: str
+    repair: bool
+    after_reset: bool
+    asked_ms: int
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    outcome: str = "waiting"
+    message: str = ""
+    offset: int | None = None
+    rows_per_s: float = 0.0
+    tables: tuple[VerifiedTable, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        """True until it has ended."""
+        return self.ended_ms is None
+
+
 class TaskStore(Protocol):
     """What the supervisor and the task services need."""
 
@@ -179,7 +209,7 @@ class TaskStore(Protocol):
         """Raise the epoch by one, durably, and return it; also marks the task as started once. HeadwaterError for a missing task."""
 
     def delete_task(self, task_id: str) -> None:
-        """Remove the task with its mappings, runs and resets."""
+        """Remove the task with its mappings, runs, resets and verifications."""
 
     def drop_drafts(self, before_ms: int) -> None:
         """Remove the tasks that were never saved (init without create) and not changed since `before_ms`."""
@@ -222,6 +252,18 @@ class HistoryStore(Protocol):
 
     def resets(self, task_id: str | None = None, outcome: str | None = None) -> list[Reset]:
         """Newest first."""
+
+
+class VerificationStore(Protocol):
+    """Verifications. What belongs to a task that is gone is not written, without an error."""
+
+    def save_verification(self, verification: Verification) -> None:
+        """Insert or replace. One that has ended is never replaced: a cancelled one stays so, whatever its worker still says.
+
+        Implementations may drop the oldest of a task beyond some dozens."""
+
+    def verifications(self, task_id: str | None = None, *, only_open: bool = False, limit: int | None = None) -> list[Verification]:
+        """Newest first, at most `limit`."""
 
 
 class DataSourceStore(Protocol):
@@ -317,7 +359,7 @@ class AccessStore(Protocol):
         """One token by the SHA-256 of its text, expired or not."""
 
 
-class Store(TaskStore, HistoryStore, DataSourceStore, AccessStore, Protocol):
+class Store(TaskStore, HistoryStore, VerificationStore, DataSourceStore, AccessStore, Protocol):
     """All of it."""
 
     def ping(self) -> None:

@@ -11,7 +11,7 @@ from headwater.domain.errors import HeadwaterError
 from headwater.domain.lifecycle import RUNNING
 from headwater.ports.journal import JournalReader, OpenJournal
 from headwater.ports.runtime import ApplyReport, Live
-from headwater.ports.store import Mapping, Reset, Run, Scope, Store, Task
+from headwater.ports.store import Mapping, Reset, Run, Scope, Store, Task, Verification
 from headwater.ports.target import Checkpoint, TableState
 from headwater.services import bounded
 from headwater.services.data_sources import Connections
@@ -91,6 +91,7 @@ class Details:
     progress: Progress
     window: WindowView | None  # None: no history yet
     last_reset: Reset | None
+    last_verification: Verification | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,9 @@ class Monitoring:
         if place is not None and progress.offset is None:
             progress = self._resting(task, progress, *place)
         window = self._window(task, place[1] if place else {})
-        return Details(self._views(scope, [task])[0], progress, window, resets[0] if resets else None)
+        verified = self._store.verifications(task_id, limit=1)
+        last = resets[0] if resets else None
+        return Details(self._views(scope, [task])[0], progress, window, last, verified[0] if verified else None)
 
     def monitors(self, scope: Scope, limit: int = 10, offset: int = 1, name: str = "", execute_status: str = "") -> Page[MonitorRow]:
         """Tasks, newest first. `offset` is the first row's number counted from 1 (0 is 1), `limit` is cut at 999.

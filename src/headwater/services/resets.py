@@ -66,6 +66,7 @@ class _Plan:
 class Resets:
     """The use case. One instance per service; `locks` and `nudge` are those of the other services and the supervisor.
 
+    `on_done` is called with each reset that was carried out, before its record says so (and again where a crash comes in between).
     `reset` may be called from any thread. All raise ServiceError; see `reset` for the codes.
     """
 
@@ -78,6 +79,7 @@ class Resets:
         locks: TaskLocks,
         now_ms: Callable[[], int],
         nudge: Callable[[], None],
+        on_done: Callable[[Reset], None] = lambda _reset: None,
     ) -> None:
         self._store = store
         self._connections = connections
@@ -86,6 +88,7 @@ class Resets:
         self._locks = locks
         self._now_ms = now_ms
         self._nudge = nudge
+        self._on_done = on_done
         self._guard = threading.Lock()
         self._rolling: set[str] = set()  # tasks whose resets are being rolled forward
 
@@ -131,6 +134,8 @@ class Resets:
                 return stored
             done = self._carried_out(task, stored)
             self._go_on(task)
+            if done.outcome == "done":
+                self._on_done(done)
             self._store.save_reset(done)
         self._nudge()
         return done

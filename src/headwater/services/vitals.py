@@ -8,17 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headwater.ports.runtime import ApplyReport, CaptureReport, Live
-from headwater.ports.store import Store
+from headwater.ports.store import Store, Verification
 
 
 @dataclass(frozen=True)
 class TaskSign:
-    """A task: its state, and its apply's newest report (None where none runs)."""
+    """A task: its state, its apply's newest report (None where none runs), its newest verification that has ended."""
 
     task_id: str
     name: str
     state: str
     report: ApplyReport | None
+    verified: Verification | None = None
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,12 @@ class Vitals:
 
     def tasks(self) -> list[TaskSign]:
         """All saved tasks, oldest first."""
-        return [TaskSign(task.id, task.name, task.state, self._live.apply(task.id)) for task in self._store.tasks()]
+        return [TaskSign(t.id, t.name, t.state, self._live.apply(t.id), self._verified(t.id)) for t in self._store.tasks()]
 
     def captures(self) -> list[CaptureSign]:
         """All data sources whose capture has reported, oldest first."""
         found = [(source, self._live.capture(source.id)) for source in self._store.data_sources()]
         return [CaptureSign(source.id, source.name, report) for source, report in found if report is not None]
+
+    def _verified(self, task_id: str) -> Verification | None:
+        return next((v for v in self._store.verifications(task_id, limit=2) if not v.open), None)

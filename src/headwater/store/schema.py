@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -207,5 +208,25 @@ resets = Table(
     Column("outcome", Text, nullable=False, index=True),
     _text("message"),
     _ms("done_ms", nullable=True),
+    Index(None, "task_id", "seq"),
+)
+
+verifications = Table(
+    "verifications",
+    metadata,
+    _seq(),
+    _id(),
+    _of_task(),
+    _text("by"),
+    Column("repair", Boolean, nullable=False),
+    Column("after_reset", Boolean, nullable=False),
+    _ms("asked_ms"),
+    _ms("started_ms", nullable=True),
+    Column("ended_ms", BigInteger, index=True),
+    _text("outcome"),
+    _text("message"),
+    Column("offset", BigInteger),
+    Column("rows_per_s", Float, nullable=False),
+    Column("tables", LargeBinary, nullable=False),  # sealed: it holds keys of rows
     Index(None, "task_id", "seq"),
 )

@@ -10,9 +10,10 @@ from headwater.store.data_sources import SqlDataSources
 from headwater.store.history import SqlHistory
 from headwater.store.secrets import SecretBox
 from headwater.store.tasks import SqlTasks
+from headwater.store.verifications import SqlVerifications
 
 
-class SqlStore(SqlTasks, SqlHistory, SqlDataSources, SqlAccess):
+class SqlStore(SqlTasks, SqlHistory, SqlVerifications, SqlDataSources, SqlAccess):
     """`Store` on one database whose schema is the newest (`migrate`, `check`). Making one connects to nothing.
 
     Methods raise StoreError: `store_unavailable`, `store_exists`, `store_gone`, `store_key`, `store_refused`."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Concatenate, ParamSpec, TypeVar
 
 from headwater.domain.errors import HeadwaterError
-from headwater.ports.store import AccessKey, DataSource, Leftover, Mapping, Reset, Run, Scope, Task, Token, User
+from headwater.ports.store import AccessKey, DataSource, Leftover, Mapping, Reset, Run, Scope, Task, Token, User, Verification
 from headwater.testing.faults import FaultScript
 
 P = ParamSpec("P")
@@ -36,6 +36,7 @@ class MemoryStore:
         self._mappings: dict[str, Mapping] = {}
         self._runs: dict[str, Run] = {}
         self._resets: dict[str, Reset] = {}
+        self._verifications: dict[str, Verification] = {}
         self._data_sources: dict[str, DataSource] = {}
         self._leftovers: dict[str, Leftover] = {}
         self._users: dict[str, User] = {}
@@ -101,6 +102,7 @@ class MemoryStore:
         self._mappings = {k: m for k, m in self._mappings.items() if m.task_id != task_id}
         self._runs = {k: r for k, r in self._runs.items() if r.task_id != task_id}
         self._resets = {k: r for k, r in self._resets.items() if r.task_id != task_id}
+        self._verifications = {k: v for k, v in self._verifications.items() if v.task_id != task_id}
 
     @_write
     def drop_drafts(self, before_ms: int) -> None:
@@ -174,6 +176,19 @@ class MemoryStore:
         with self.lock:
             newest_first = reversed(self._resets.values())
             return [r for r in newest_first if task_id in (None, r.task_id) and outcome in (None, r.outcome)]
+
+    @_write
+    def save_verification(self, verification: Verification) -> None:
+        """See `VerificationStore.save_verification`."""
+        held = self._verifications.get(verification.id)
+        if verification.task_id in self._tasks and (held is None or held.open):
+            self._verifications[verification.id] = verification
+
+    def verifications(self, task_id: str | None = None, *, only_open: bool = False, limit: int | None = None) -> list[Verification]:
+        """See `VerificationStore.verifications`."""
+        with self.lock:
+            newest_first = reversed(self._verifications.values())
+            return [v for v in newest_first if task_id in (None, v.task_id) and (v.open or not only_open)][:limit]
 
     def data_source(self, data_source_id: str, scope: Scope | None = None) -> DataSource | None:
         """See `DataSourceStore.data_source`."""

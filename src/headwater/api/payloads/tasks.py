@@ -22,6 +22,7 @@ from headwater.api.payloads.common import (
     given,
 )
 from headwater.api.payloads.mappings import ExtInfo
+from headwater.api.payloads.verifications import verification_members
 from headwater.domain.reset import DATE_FROM_MAX
 from headwater.ports.store import Reset
 from headwater.services.monitoring import Details, Progress
@@ -367,4 +368,5 @@ def task_detail(details: Details) -> dict[str, Any]:
         "progress": progress_members(details.progress),
         "window": vars(details.window) if details.window else None,
         "last_reset": reset_members(details.last_reset) if details.last_reset else None,
+        "last_verification": verification_members(details.last_verification) if details.last_verification else None,
     }
