@@ -15,7 +15,8 @@ import pytest
 
 from headwater.domain.errors import HeadwaterError
 from headwater.domain.mapping import ColumnPair
-from headwater.ports.store import AccessKey, DataSource, Leftover, Mapping, Reset, Run, Scope, Store, Task, Token, User
+from headwater.ports.runtime import KeyDifference, VerifiedTable
+from headwater.ports.store import AccessKey, DataSource, Leftover, Mapping, Reset, Run, Scope, Store, Task, Token, User, Verification
 from headwater.store import SqlStore, migrate
 from headwater.testing import MemoryStore
 from tests.databases import Database
@@ -127,6 +128,7 @@ def test_an_empty_store_finds_nothing(store: Store) -> None:
     assert store.mappings("t") == []
     assert store.runs("t", 10) == []
     assert store.resets() == []
+    assert store.verifications() == []
     assert store.data_source("d") is None
     assert store.data_sources() == []
     assert store.leftovers() == []
@@ -444,3 +446,33 @@ def test_tokens_expire(store: Store) -> None:
 def test_closing_twice_is_harmless(store: Store) -> None:
     store.close()
     store.close()
+
+
+def verification(name: str, of: str = "task", **changes: Any) -> Verification:
+    keys = (KeyDifference(("7", "ü"), "missing", repaired=True),)
+    table = VerifiedTable("m", "public.a", "public.b", "different", 2**40, 9, 1, 2, 3, 1, 4, ("x (a) and y (b)",), "said", keys)
+    made = Verification(name, of, "admin", True, False, 2**41, 2**41, None, "running", "", 2**40, 12.5, (table,))
+    return replace(made, **changes)
+
+
+def test_verifications_come_back_as_saved_newest_first(store: Store) -> None:
+    store.save_task(task("a"))
+    store.save_task(task("b"))
+    for one in (verification("1", "a"), verification("2", "b"), verification("3", "a", ended_ms=5, outcome="equal", tables=())):
+        store.save_verification(one)
+    assert store.verifications("a") == [verification("3", "a", ended_ms=5, outcome="equal", tables=()), verification("1", "a")]
+    assert [v.id for v in store.verifications()] == ["3", "2", "1"]
+    assert [v.id for v in store.verifications(only_open=True)] == ["2", "1"]
+    assert [v.id for v in store.verifications("a", limit=1)] == ["3"]
+    store.delete_task("a")
+    assert [v.id for v in store.verifications()] == ["2"]
+    store.save_verification(verification("late", "a"))
+    assert [v.id for v in store.verifications()] == ["2"]
+
+
+def test_a_verification_that_has_ended_stays_as_it_ended(store: Store) -> None:
+    store.save_task(task())
+    store.save_verification(verification("1"))
+    store.save_verification(verification("1", outcome="cancelled", ended_ms=7))
+    store.save_verification(verification("1", message="half \ud800 a \0 word"))
+    assert store.verifications("task") == [verification("1", outcome="cancelled", ended_ms=7)]

@@ -16,7 +16,7 @@ from headwater.engine.supervisor import STARTING_MAX, Supervisor
 from headwater.engine.tidy import Tidy
 from headwater.engine.wishes import Terms
 from headwater.ports.journal import Retention
-from headwater.ports.runtime import ApplyReport, CaptureReport, Exit, TableReport, WorkerSpec
+from headwater.ports.runtime import ApplyReport, CaptureReport, Exit, Report, TableReport, WorkerSpec
 from headwater.ports.store import DataSource, Leftover, Mapping, Reset, Scope, Task
 from headwater.testing import MemoryStore, MemoryTarget, MovedClock, ScriptedSource
 from tests.databases import wait_until
@@ -30,12 +30,12 @@ class FakeWorker:
     """A worker under the test's hand."""
 
     spec: WorkerSpec
-    said: ApplyReport | CaptureReport | None = None
+    said: Report | None = None
     ended: Exit | None = None
     told: list[dict[str, Any]] = field(default_factory=list)
     killed: bool = False
 
-    def report(self) -> ApplyReport | CaptureReport | None:
+    def report(self) -> Report | None:
         return self.said
 
     def exited(self) -> Exit | None:
