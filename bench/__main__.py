@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import backlog, capture, debezium, first_copy, idle, latency, machine, memory
+from bench import backlog, capture, debezium, first_copy, idle, latency, machine, memory, verify
 from bench.measure import Row, shown
 from bench.options import Options
 from bench.servers import Servers
@@ -28,6 +28,7 @@ ROWS: dict[str, Callable[[Servers, Options], list[Row]]] = {
     "latency": latency.run,
     "memory": memory.run,
     "idle": idle.run,
+    "verify": verify.run,
 }
 RESULTS = Path(__file__).parent / "results"
 

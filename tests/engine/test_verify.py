@@ -309,22 +309,23 @@ def test_a_repair_makes_the_target_equal_while_the_task_runs(bench: Workbench) -
 
 
 def test_a_repair_leaves_rows_that_move_to_the_task(bench: Workbench) -> None:
-    """The row changes between the checkpoint and the repair: writing what the source has now would bring the future."""
+    """The row changes after the checkpoint and before the repair reads it: writing what the source has then would bring the future (P2)."""
+    seen: list[tuple[int | None, bytes | None]] = []
+
+    def change() -> None:
+        with bench.source.transaction() as t:
+            t.update(A, [50], amount=77)
+
     with followed(bench) as apply:
         plant(bench, lambda rows: rows[b"50",].update(amount=b"wrong", owner=b"wrong"))
-        writes = []
-        bench.target.faults.before("target.write", lambda: writes.append(bench.target.place("task")))
-        wished = {"number": 1, "mapping_id": "m-accounts", "keys": (("50",),)}
-
-        def change() -> None:  # after the rows were read for the repair and before anything is written
-            with bench.source.transaction() as t:
-                t.update(A, [50], amount=77)
-
-        bench.source.faults.after("source.values", change)
-        apply.control.tell({"repair": wished})
-        bench.clock.move(1)
-        wait_until(lambda: bench.target.rows(A)[50]["amount"] == b"77", what="the change is applied")
-        assert bench.equal()
+        before = bench.target.place("task")
+        assert before is not None
+        bench.target.on_commit.append(lambda _, place: seen.append((place.offset, bench.target.tables_by_name[A].rows[b"50",]["amount"])))
+        bench.source.faults.before("source.values", change)
+        apply.control.tell({"repair": {"number": 1, "mapping_id": "m-accounts", "keys": (("50",),)}})
+        wait_until(bench.equal, what="the change is applied")
+    assert seen
+    assert [amount for offset, amount in seen if offset == before.offset and amount == b"77"] == []
 
 
 def test_without_its_apply_nothing_is_repaired(bench: Workbench) -> None:

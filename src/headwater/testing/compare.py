@@ -16,8 +16,8 @@ Look = Callable[[TableName], tuple[TableSchema, list[Row]] | None]
 class MemoryComparison:
     """See `Comparison` and `SourceComparison`. Texts are taken as they are, in whatever form they are asked for."""
 
-    def __init__(self, look: Look, position: Callable[[], str] = str, read: Callable[[], None] = lambda: None) -> None:
-        self._look, self._position, self._read = look, position, read
+    def __init__(self, look: Look, position: Callable[[], str] = str, reading: Callable[[], None] = lambda: None) -> None:
+        self._look, self._position, self._reading = look, position, reading
 
     def types(self, table: TableName, columns: Sequence[str]) -> dict[str, str]:
         """See `Comparison.types`."""
@@ -55,9 +55,8 @@ class MemoryComparison:
 
     def values(self, part: Part, keys: Sequence[Key]) -> list[tuple[bytes | None, ...]]:
         """See `SourceComparison.values`."""
-        found = [tuple(row[name] for name, _ in part.columns) for row in self._rows(part, Span()) if _key(part, row) in keys]
-        self._read()
-        return found
+        self._reading()
+        return [tuple(row[name] for name, _ in part.columns) for row in self._rows(part, Span()) if _key(part, row) in keys]
 
     def position(self) -> str:
         """See `SourceComparison.position`."""

@@ -285,7 +285,7 @@ class ScriptedSource:
             self.reach()
             return (self.schemas[table], list(self.state[table].values())) if table in self.schemas else None
 
-        return MemoryComparison(look, lambda: str(len(self.log)), lambda: self.faults.point("source.values", "after"))
+        return MemoryComparison(look, lambda: str(len(self.log)), lambda: self.faults.point("source.values"))
 
     def reach(self) -> None:
         """Raise where the server can't be reached."""
