@@ -55,12 +55,14 @@ class Overlay:
 
     def create(self) -> None:
         """Make its tables, empty; temporary ones may be there already."""
-        temporary = self.place.number is None
-        head, tail = ("CREATE TEMP TABLE", "ON COMMIT DELETE ROWS") if temporary else ("CREATE TABLE", "")
+        head, tail = ("CREATE TEMP TABLE IF NOT EXISTS", "ON COMMIT DELETE ROWS") if self.place.number is None else ("CREATE TABLE", "")
         for table, columns in ((self.rows, self._target.columns), (self.gone, self._target.key_names)):
             selected = f"SELECT {column_list(columns)} FROM {self._target.own} WITH NO DATA"
             self._connection.execute(f"{head} {table} {tail} AS {selected}".encode())
-            self._connection.execute(f"CREATE UNIQUE INDEX ON {table} ({column_list(self._target.key_names)})".encode())
+            index = quote(table.rpartition(".")[2].strip('"') + "_key")
+            self._connection.execute(
+                f"CREATE UNIQUE INDEX IF NOT EXISTS {index} ON {table} ({column_list(self._target.key_names)})".encode()
+            )
 
     def empty(self) -> None:
         """Remove what it holds."""
