@@ -1,6 +1,6 @@
-"""Faults, and how a plan of them is played: strike, let it be over, and hold the time until the target moves on against what is said.
+"""How a plan of faults is played: strike, let it be over, and hold the time until the target moves on against what is said.
 
-A fault of this module heals by itself. `heals_s` is the time that docs/reference/failures.md gives for it, from the moment at which
+The faults of a plan (`faults.py`) heal by themselves. `heals_s` is the time that docs/reference/failures.md gives for it, from the moment at which
 the cause is gone. A long run (`make soak`), which has the machine for itself, holds its median against that; in any run no healing may
 take longer than `HEALING_MAX_S`. Faults after which a person has to act are tests of their own.
 """
@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tests.crash.headwater_process import Victim, now_ms
 from tests.crash.stage import Stage
 
 Strike = Callable[[Stage, Random], None]
@@ -97,51 +96,3 @@ def _both(stage: Stage, first: Fault, second: Fault, aside: Random) -> None:
     assert not thread.is_alive(), f"{second.name} does not end"
     if errors:
         raise errors[0]
-
-
-# -- processes
-
-
-def killed(victim: Victim) -> Fault:
-    """kill -9 of one of ours; the service is started again, as whatever watches over it would."""
-
-    def strike(stage: Stage, random: Random) -> None:
-        with stage.exclusive:
-            if victim == "service":
-                stage.headwater.kill()
-                stage.headwater.start()
-            else:
-                stage.headwater.worker(victim).kill()
-
-    return Fault(f"kill -9 of the {victim}", 5.0, strike)
-
-
-def frozen(victim: Victim) -> Fault:
-    """SIGSTOP, and SIGCONT a moment later."""
-
-    def strike(stage: Stage, random: Random) -> None:
-        with stage.exclusive, stage.headwater.frozen(victim):
-            time.sleep(random.uniform(0.1, 1.0))
-
-    return Fault(f"SIGSTOP and SIGCONT of the {victim}", 5.0, strike)
-
-
-def reset_in_between(stage: Stage, random: Random) -> None:
-    """A reset, to a moment or to the beginning, and kill -9 while it goes on."""
-    moment = random.randint(stage.began_ms, now_ms()) if random.random() < 0.6 else None
-    call = threading.Thread(target=stage.headwater.try_reset, args=(stage.task_id, moment), daemon=True)
-    with stage.exclusive:
-        call.start()
-        if random.random() < 0.5:
-            time.sleep(random.uniform(0, 0.15))
-            stage.headwater.kill()
-            stage.headwater.start()
-            call.join(60)
-        else:
-            call.join(60)
-            time.sleep(random.uniform(0, 0.8))
-            stage.headwater.worker(random.choice(("apply", "capture"))).kill()
-    assert not call.is_alive()
-
-
-RESET = Fault("kill -9 within a reset, or the copy after it", 10.0, reset_in_between)

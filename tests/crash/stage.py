@@ -55,6 +55,7 @@ class Stage:
         self.ids: dict[str, str] = {}
         self.task_id = ""
         self.exclusive = threading.RLock()  # held by faults that start and end processes of ours
+        self.servers = threading.RLock()  # held by faults that stop servers, or need them
         self.began_ms = 0
         self._checker: transfers.Checker | None = None
         self._before: Usage | None = None

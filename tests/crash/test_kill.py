@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import BOTH, ClusterFactory
-from tests.crash.plans import RESET, frozen, killed, play
+from tests.crash.faults import PROCESSES, RESET, killed
+from tests.crash.plans import play
 from tests.crash.stage import Setting, stage
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -21,8 +22,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(900)]
 
 def test_processes_killed_and_frozen(tmp_path: Path, make_cluster: ClusterFactory) -> None:
     with stage(tmp_path, make_cluster(BOTH[0]), make_cluster(BOTH[-1]), Setting()) as made:
-        faults = [killed("apply"), killed("capture"), killed("service"), frozen("apply"), frozen("capture"), frozen("service")]
-        play(made, faults, rounds=40)
+        play(made, PROCESSES, rounds=40)
         made.finish()
         made.leave()
 

@@ -59,7 +59,7 @@ def test_an_idle_place_is_made_durable_before_it_is_confirmed_p1() -> None:
     job = bench.capture_job()
     followed = Followed(bench.source, job.tables, job.writer, job.note, bench.clock.now_us())
     followed.publish()
-    log = open_log(job, followed.tables, bench.clock)
+    log = open_log(job, followed, bench.clock)
     keeper = Keeper(job, log, followed, Control(), bench.clock)
     bench.source.publication = frozenset()
     add(bench, 1)  # not ours: the log moves on without a frame

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field, replace
 import pyarrow.compute as pc
 
 from headwater.domain.changes import Frame
-from headwater.domain.errors import SourceError
+from headwater.domain.errors import OutOfWindow, SourceError
 from headwater.domain.lag import complete_us
 from headwater.domain.tables import TableName
 from headwater.engine.control import Clock, Control
 from headwater.engine.followed import Followed, MemoryNote, Note
 from headwater.ports.journal import JournalReader, JournalWriter, Retention
 from headwater.ports.runtime import CaptureReport
-from headwater.ports.source import Captured, Log, Source
+from headwater.ports.source import Captured, Log, Source, Trail
 
 TAKE_TIMEOUT_S = 0.5
 """How long one wait for the log lasts: a stop is seen within it."""
@@ -65,7 +65,7 @@ def capture(job: CaptureJob, control: Control, clock: Clock) -> None:
     control.post(CaptureReport("starting"))
     followed = Followed(job.source, job.tables, job.writer, job.note, clock.now_us())
     followed.publish()
-    with closing(open_log(job, followed.tables, clock)) as log:
+    with closing(open_log(job, followed, clock)) as log:
         followed.mark()
         keeper = Keeper(job, log, followed, control, clock)
         while not control.stopping:
@@ -76,20 +76,30 @@ def capture(job: CaptureJob, control: Control, clock: Clock) -> None:
         keeper.settle()
 
 
-def open_log(job: CaptureJob, tables: Sequence[TableName], clock: Clock) -> Log:
+def open_log(job: CaptureJob, followed: Followed, clock: Clock) -> Log:
     """The log that joins the journal's end; or, with consent where that is lost, a new one behind a break in the history."""
-    after = job.writer.end().position
+    after, trail = job.writer.end().position, Trail(followed.history, last_captured(job.reader))
     try:
-        log = job.source.open_log(tables, after, new_history=False)
+        log = job.source.open_log(followed.tables, after, new_history=False, trail=trail)
     except SourceError as error:
         if error.kind != "slot_lost" or job.renewal is None:
             raise
         job.writer.break_history(after or "", str(error), clock.now_us())
-        log = job.source.open_log(tables, None, new_history=True)
+        log = job.source.open_log(followed.tables, None, new_history=True)
         job.writer.append((), log.start, clock.now_us())
+    followed.belongs_to(log.history)
     if job.renewal is not None:
         job.renewal()
     return log
+
+
+def last_captured(reader: JournalReader) -> str | None:
+    """The source's place of the last transaction that the journal holds; None where it holds none, or a break stands at its end."""
+    try:
+        placed = next(reader.read(reader.end().next_offset - 1, frozenset()), None)
+    except OutOfWindow:
+        return None
+    return str(placed.frame.transactions.column("position")[-1].as_py()) if placed is not None else None
 
 
 class Keeper:

@@ -37,12 +37,13 @@ T = TypeVar("T", int, str)
 @dataclass(frozen=True)
 class Known:
     """What is noted: names of the tables that were published; by lost and by stale table the offset from which on a copy may begin; by
-    table the mark of the last look (see `Source.watch`)."""
+    table the mark of the last look (see `Source.watch`); and whose log was captured (`Log.history`)."""
 
     published: frozenset[str] = frozenset()
     lost: tuple[tuple[str, int], ...] = ()
     stale: tuple[tuple[str, int], ...] = ()
     marks: tuple[tuple[str, str], ...] = ()
+    history: str = ""
 
 
 class Note(Protocol):
@@ -82,7 +83,7 @@ class FileNote:
             return Known()
         held = json.loads(self._path.read_text())
         pairs = {name: tuple((table, value) for table, value in held.get(name, ())) for name in ("lost", "stale", "marks")}
-        return Known(frozenset(held["published"]), **pairs)
+        return Known(frozenset(held["published"]), **pairs, history=held.get("history", ""))
 
     def write(self, known: Known) -> None:
         """See `Note.write`."""
@@ -125,6 +126,15 @@ class Followed:
         row = {"position": end.position or "", "commit_us": self._now_us, "seen_us": self._now_us, "rows": 0}
         marker = Frame(pa.RecordBatch.from_pylist([row], schema=TRANSACTIONS_SCHEMA), ())
         self._writer.append([marker], end.position or "", end.source_us or self._now_us)
+
+    @property
+    def history(self) -> str:
+        """Whose log was captured; empty where that was never noted."""
+        return self._note.read().history
+
+    def belongs_to(self, history: str) -> None:
+        """Note whose log is captured from now on, before anything of it is kept."""
+        self._keep(replace(self._note.read(), history=history))
 
     def look(self) -> None:
         """Publish again where a table has left, or has come back; and note what was changed outside of the log."""

@@ -45,11 +45,27 @@ class Captured:
     behind_bytes: int
 
 
+@dataclass(frozen=True)
+class Trail:
+    """What is known of the log that was captured: its `history` (see `Log`), and the place of the last transaction in it.
+
+    Empty, or None, where that is not known."""
+
+    history: str = ""
+    upto: str | None = None
+
+
+NO_TRAIL = Trail()
+
+
 class Log(Protocol):
     """The running log of one source. A thread of its own answers the source's keepalives whatever the caller does."""
 
     start: str
     """The place from which this log follows: what it gives comes after it. With a new history, where that begins."""
+
+    history: str
+    """Names the server, and the branch of its history, in whose log positions are places. Opaque; kept beside the journal."""
 
     def next(self, timeout_s: float) -> Captured | None:
         """The next captured frames or heartbeat, None after `timeout_s` without either.
@@ -145,8 +161,11 @@ class Source(Protocol):
 
         Between `published` and `snapshot`: see `docs/decisions/` on the hand-over. `exact_snapshot` needs no settling."""
 
-    def open_log(self, tables: Sequence[TableName], after: str | None, new_history: bool) -> Log:
+    def open_log(self, tables: Sequence[TableName], after: str | None, new_history: bool, trail: Trail = NO_TRAIL) -> Log:
         """Follow the log after the place `after` (None: from where the slot stands, for an empty journal).
+
+        `trail` tells whose log `after` is a place in. A server that was promoted since is gone along with where it has all that was
+        captured; one that has not, or is another server, is `slot_lost`.
 
         `new_history` allows to make the slot anew and go on from today where the old one is lost; without it that is a
         SourceError of kind `slot_lost`. A slot that stands beyond `after` is `slot_lost` too (never skipped, P7).

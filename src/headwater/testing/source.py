@@ -16,7 +16,7 @@ from itertools import pairwise
 from headwater.domain.changes import Frame, Op
 from headwater.domain.errors import SourceError
 from headwater.domain.tables import TableName, TableSchema
-from headwater.ports.source import Captured, Chunk, Finding, Watched
+from headwater.ports.source import NO_TRAIL, Captured, Chunk, Finding, Trail, Watched
 from headwater.testing.compare import MemoryComparison
 from headwater.testing.faults import FaultScript, MovedClock
 from headwater.testing.rows import Change, Key, Row, Transaction, frame, order, text_row
@@ -119,6 +119,7 @@ class ScriptedSource:
         self.publication: frozenset[TableName] = frozenset()
         self.slot: int | None = None
         self.slot_ever = False
+        self.history = "scripted"
         self.on_confirm: list[Callable[[str], None]] = []  # called with each place that somebody says to be safe
         self.open: list[OpenTransaction] = []
         self.outside: dict[TableName, int] = {}
@@ -230,13 +231,13 @@ class ScriptedSource:
             waited_for = list(self.open)
             return self.changed.wait_for(lambda: not any(t in self.open for t in waited_for), timeout_s)
 
-    def open_log(self, tables: Sequence[TableName], after: str | None, new_history: bool) -> ScriptedLog:
+    def open_log(self, tables: Sequence[TableName], after: str | None, new_history: bool, trail: Trail = NO_TRAIL) -> ScriptedLog:
         """See `Source.open_log`."""
         with self.faults.around("source.open_log"), self.changed:
             self.reach()
             if not self.publication.issuperset(tables):
                 raise SourceError("Not all of these tables are published; call publish first.", kind="source_refused")
-            lost = self.slot is None or (after is not None and self.slot > int(after))
+            lost = self.slot is None or (after is not None and (self.slot > int(after) or trail.history not in ("", self.history)))
             if lost and not new_history:
                 raise SourceError("The slot is gone or stands beyond the journal's end.", kind="slot_lost")
             if lost:
@@ -299,6 +300,7 @@ class ScriptedLog:
     def __init__(self, source: ScriptedSource, after: int) -> None:
         self._source = source
         self.start = str(after)
+        self.history = source.history
         self._at = after  # transactions given out
         self._parts: list[Frame] = []  # of a large transaction, still to be given out
 

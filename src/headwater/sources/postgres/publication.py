@@ -17,6 +17,7 @@ from psycopg import sql
 from headwater.domain.errors import SourceError
 from headwater.domain.tables import TableName
 from headwater.sources.postgres.config import PostgresConfig
+from headwater.sources.postgres.slot import FAILOVER_SINCE
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -35,6 +36,7 @@ SELECT n.nspname, c.relname, c.relkind = 'p' FROM pg_class c JOIN pg_namespace n
 """
 SLOT = "SELECT active, active_pid FROM pg_replication_slots WHERE slot_name = %s"
 CREATE_SLOT = "SELECT pg_create_logical_replication_slot(%s, 'pgoutput')"
+CREATE_FAILOVER_SLOT = "SELECT pg_create_logical_replication_slot(%s, 'pgoutput', failover => true)"
 DROP_SLOT = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s"
 END_WALSENDER = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s AND active"
 
@@ -89,7 +91,7 @@ def create_slot(connection: Connection, name: str) -> None:
     """
     connection.execute("SELECT set_config('statement_timeout', %s, false)", (SLOT_TIMEOUT,))
     try:
-        connection.execute(CREATE_SLOT, (name,))
+        connection.execute(CREATE_FAILOVER_SLOT if connection.info.server_version >= FAILOVER_SINCE else CREATE_SLOT, (name,))
     except psycopg.errors.QueryCanceled:
         raise SourceError(
             f"The replication slot {name} could not be made within {SLOT_TIMEOUT}: a transaction that began before is still open. "

@@ -15,16 +15,22 @@ from headwater.sources.postgres import positions
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
+FAILOVER_SINCE = 170000
+"""From this version on standbys can keep slots of their primary."""
+
 
 @dataclass(frozen=True)
 class SlotState:
-    """The slot as `pg_replication_slots` tells it. `ruined` says in words why it can't be read any more; empty where it can."""
+    """The slot as `pg_replication_slots` tells it. `ruined` says in words why it can't be read any more; empty where it can.
+
+    `failover`: standbys of the server keep it as well, ready for their promotion; None where the server is too old for that."""
 
     plugin: str
     database: str | None
     active_pid: int | None
     confirmed: int | None
     ruined: str = ""
+    failover: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -47,15 +53,16 @@ def look(connection: Connection, name: str) -> tuple[SlotState | None, int]:
         ruined = f"CASE WHEN conflicting THEN 'it was invalidated by a conflict with recovery' ELSE {ruined} END"
     if version >= 170000:
         ruined = f"CASE WHEN invalidation_reason IS NOT NULL THEN 'it was invalidated: ' || invalidation_reason ELSE {ruined} END"
+    failover = "failover" if version >= FAILOVER_SINCE else "NULL::bool"
     row = connection.execute(
-        f"SELECT coalesce(plugin, ''), database, active_pid, confirmed_flush_lsn::text, {ruined}"  # noqa: S608  glued from constants
+        f"SELECT coalesce(plugin, ''), database, active_pid, confirmed_flush_lsn::text, {ruined}, {failover}"  # noqa: S608  glued from constants
         " FROM pg_replication_slots WHERE slot_name = %s",
         (name,),
     ).fetchone()
     if row is None:
         return None, positions.parse(flushed[0])
     confirmed = None if row[3] is None else positions.parse(row[3])
-    return SlotState(row[0], row[1], row[2], confirmed, row[4]), positions.parse(flushed[0])
+    return SlotState(row[0], row[1], row[2], confirmed, row[4], row[5]), positions.parse(flushed[0])
 
 
 def decide(slot: SlotState | None, flushed: int, after: int | None, database: str) -> Decision:

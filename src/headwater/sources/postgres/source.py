@@ -11,7 +11,7 @@ import psycopg
 
 from headwater.dialects.postgres_compare import PostgresComparison
 from headwater.domain.tables import TableName, TableSchema
-from headwater.ports.source import Finding, Watched
+from headwater.ports.source import NO_TRAIL, Finding, Trail, Watched
 from headwater.sources.postgres import catalogue, moment, outside, positions, publication, readiness
 from headwater.sources.postgres.capture import PostgresLog, open_log
 from headwater.sources.postgres.config import PostgresConfig
@@ -80,9 +80,9 @@ class PostgresSource:
                 time.sleep(SETTLE_POLL_S)
             return True
 
-    def open_log(self, tables: Sequence[TableName], after: str | None, new_history: bool) -> PostgresLog:
+    def open_log(self, tables: Sequence[TableName], after: str | None, new_history: bool, trail: Trail = NO_TRAIL) -> PostgresLog:
         """See `Source.open_log`."""
-        return open_log(self.config, tables, after, new_history)
+        return open_log(self.config, tables, after, new_history, trail)
 
     def reached(self, place: str, wanted: str) -> bool:
         """See `Source.reached`."""
