@@ -1,8 +1,8 @@
 """How a plan of faults is played: strike, let it be over, and hold the time until the target moves on against what is said.
 
-The faults of a plan (`faults.py`) heal by themselves. `heals_s` is the time that docs/reference/failures.md gives for it, from the moment at which
-the cause is gone. A long run (`make soak`), which has the machine for itself, holds its median against that; in any run no healing may
-take longer than `HEALING_MAX_S`. Faults after which a person has to act are tests of their own.
+The faults of a plan (`faults.py`) heal by themselves. `heals_s` is the time that docs/reference/failures.md gives for it, from the moment
+at which the cause is gone. A long run (`make soak`), which has the machine for itself, holds its median against that; in any run no
+healing may take longer than `HEALING_MAX_S`. Faults after which a person has to act are tests of their own.
 """
 
 from __future__ import annotations

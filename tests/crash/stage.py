@@ -40,7 +40,7 @@ class Setting:
 
     archive_rows: int = 24_000
     writers: int = 2
-    pause_s: float = 0.02
+    pause_s: float = 0.04
 
 
 class Stage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from typing import Any
 
 import psycopg
 
@@ -15,14 +16,10 @@ SYNCED = "SELECT count(*) > 0 FROM pg_replication_slots WHERE slot_name LIKE 'he
 
 
 class Standby(PrivatePostgres):
-    """Follows `primary` from its start on, and keeps that one's failover slots where `keeps_slots` (PostgreSQL 17 and later)."""
+    """Follows `primary` from its start on."""
 
-    def __init__(self, primary: PrivatePostgres, keeps_slots: bool) -> None:
-        settings = {**primary.settings, "hot_standby_feedback": "on"}
-        settings.pop("port", None)
-        if keeps_slots:
-            settings["sync_replication_slots"] = "on"
-        super().__init__(primary.installation, settings=settings)
+    def __init__(self, primary: PrivatePostgres) -> None:
+        super().__init__(primary.installation, settings={**primary.settings, "hot_standby_feedback": "on"})
         self._primary = primary
         self.password = primary.password
 
@@ -31,26 +28,19 @@ class Standby(PrivatePostgres):
         with self.connect() as connection:
             connection.execute("SELECT pg_promote()")
 
-    def holds_our_slot(self) -> bool:
-        """True once the primary's slot of ours stands here for good."""
+    def keep_slots(self) -> None:
+        """Take the primary's failover slots over, once, as `sync_replication_slots` does now and then (PostgreSQL 17 and later)."""
         with self.connect() as connection:
-            return connection.execute(SYNCED).fetchone() == (True,)
+            wait_until(lambda: self._kept(connection), 120, "the standby keeping our slot")
+
+    def _kept(self, connection: psycopg.Connection[Any]) -> bool:
+        connection.execute("SELECT pg_sync_replication_slots()")
+        return connection.execute(SYNCED).fetchone() == (True,)
 
     def _initdb(self, auth: list[str]) -> None:
         """In place of a new cluster, a copy of the primary that goes on as its standby."""
-        command = [
-            self._bin / "pg_basebackup",
-            "-D",
-            self._home / "data",
-            "-d",
-            self._primary.dsn(),
-            "-R",
-            "-C",
-            "-S",
-            STANDBY_SLOT,
-            "-c",
-            "fast",
-        ]
+        goal, origin = ["-D", str(self._home / "data")], ["-d", self._primary.dsn(), "-C", "-S", STANDBY_SLOT]
+        command = [str(self._bin / "pg_basebackup"), *goal, *origin, "-R", "-c", "fast"]
         environment = {**os.environ, "PGPASSWORD": self.password}
         made = subprocess.run(command, env=environment, capture_output=True, text=True, cwd="/", check=False, **self._identity)
         if made.returncode != 0:

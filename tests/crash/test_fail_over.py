@@ -15,7 +15,7 @@ from headwater.clusters import PrivatePostgres
 from tests.conftest import BOTH, INSTALLATIONS
 from tests.crash.stage import Setting, Stage, stage
 from tests.crash.standby import STANDBY_SLOT, Standby, caught_up
-from tests.databases import Database, wait_until
+from tests.databases import Database
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -49,10 +49,10 @@ def follow_standby(made: Stage, standby: Standby, by_address: bool = False) -> N
 @pytest.mark.parametrize("by_address", [False, True], ids=["name-moved", "data-source-changed"])
 def test_a_promoted_standby_that_kept_the_slot_is_gone_along_with(by_address: bool, tmp_path: Path, servers: ExitStack) -> None:
     primary = servers.enter_context(PrivatePostgres(KEEPING[0]))
-    standby = servers.enter_context(Standby(primary, keeps_slots=True))
+    standby = servers.enter_context(Standby(primary))
     primary.restart(settings={"synchronized_standby_slots": f"'{STANDBY_SLOT}'"})
     with stage(tmp_path, primary, servers.enter_context(PrivatePostgres(BOTH[0])), Setting()) as made:
-        wait_until(standby.holds_our_slot, 120, "the standby keeping our slot")
+        standby.keep_slots()
         made.await_moved_on()
         primary.kill()
         standby.promote()
@@ -63,7 +63,7 @@ def test_a_promoted_standby_that_kept_the_slot_is_gone_along_with(by_address: bo
 
 def test_a_promoted_standby_without_the_slot_stops_the_task_p7(tmp_path: Path, servers: ExitStack) -> None:
     primary = servers.enter_context(PrivatePostgres(BOTH[0]))
-    standby = servers.enter_context(Standby(primary, keeps_slots=False))
+    standby = servers.enter_context(Standby(primary))
     with stage(tmp_path, primary, servers.enter_context(PrivatePostgres(BOTH[-1])), Setting()) as made:
         caught_up(primary, standby)
         primary.kill()
@@ -80,9 +80,9 @@ def test_a_promoted_standby_without_the_slot_stops_the_task_p7(tmp_path: Path, s
 def test_a_promoted_standby_that_lacks_what_was_captured_stops_the_task_p7(tmp_path: Path, servers: ExitStack) -> None:
     """An asynchronous standby that was away while the last changes were made: they are in the target, and nowhere else."""
     primary = servers.enter_context(PrivatePostgres(KEEPING[0]))
-    standby = servers.enter_context(Standby(primary, keeps_slots=True))
+    standby = servers.enter_context(Standby(primary))
     with stage(tmp_path, primary, servers.enter_context(PrivatePostgres(BOTH[0])), Setting()) as made:
-        wait_until(standby.holds_our_slot, 120, "the standby keeping our slot")
+        standby.keep_slots()
         standby.stop()
         made.await_moved_on()
         primary.kill()

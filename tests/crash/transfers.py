@@ -157,7 +157,7 @@ class Findings:
 class Checker(threading.Thread):
     """Reads the target in one snapshot after the other, until told to stop."""
 
-    def __init__(self, target: Database, task_id: str, pause_s: float = 0.15) -> None:
+    def __init__(self, target: Database, task_id: str, pause_s: float = 0.2) -> None:
         super().__init__(name="checker", daemon=True)
         self._target, self._task_id, self._pause_s = target, task_id, pause_s
         self._ended = threading.Event()

@@ -176,7 +176,21 @@ def test_a_table_that_was_away_is_followed_again_and_its_older_copies_are_void_p
 
 
 def test_the_note_survives(tmp_path: Path) -> None:
-    known = Known(frozenset({"a.b"}), (("c.d", 7),))
+    known = Known(frozenset({"a.b"}), (("c.d", 7),), "a history")
     assert FileNote(tmp_path).read() == Known()
     FileNote(tmp_path).write(known)
     assert FileNote(tmp_path).read() == known
+
+
+def test_a_log_of_another_history_is_never_gone_along_with_p7() -> None:
+    bench = Workbench()
+    with bench.capturing():
+        followed(bench)
+        add(bench, 1)
+        wait_until(lambda: bench.journal.end().next_offset == 1)
+    assert bench.note.read().history == bench.source.history
+    bench.source.history = "another server"
+    with bench.capturing() as running:
+        wait_until(lambda: running.error)
+    assert isinstance(running.error, SourceError)
+    assert running.error.kind == "slot_lost"
