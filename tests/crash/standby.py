@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from typing import Any
 
 import psycopg
@@ -19,7 +20,8 @@ class Standby(PrivatePostgres):
     """Follows `primary` from its start on."""
 
     def __init__(self, primary: PrivatePostgres) -> None:
-        super().__init__(primary.installation, settings={**primary.settings, "hot_standby_feedback": "on"})
+        keeping = {"sync_replication_slots": "on"} if primary.installation.version >= (17, 0) else {}
+        super().__init__(primary.installation, settings={**primary.settings, "hot_standby_feedback": "on", **keeping})
         self._primary = primary
         self.password = primary.password
 
@@ -28,14 +30,16 @@ class Standby(PrivatePostgres):
         with self.connect() as connection:
             connection.execute("SELECT pg_promote()")
 
-    def keep_slots(self) -> None:
-        """Take the primary's failover slots over, once, as `sync_replication_slots` does now and then (PostgreSQL 17 and later)."""
-        with self.connect() as connection:
-            wait_until(lambda: self._kept(connection), 120, "the standby keeping our slot")
+    def await_slot(self) -> None:
+        """Wait until the primary's slot of ours is kept here for good (PostgreSQL 17 and later); both servers are spurred on."""
+        with self.connect() as here, self._primary.connect() as there:
+            wait_until(lambda: self._kept(here, there), 120, "the standby keeping our slot")
 
-    def _kept(self, connection: psycopg.Connection[Any]) -> bool:
-        connection.execute("SELECT pg_sync_replication_slots()")
-        return connection.execute(SYNCED).fetchone() == (True,)
+    def _kept(self, here: psycopg.Connection[Any], there: psycopg.Connection[Any]) -> bool:
+        there.execute("SELECT pg_log_standby_snapshot()")  # lets the slot move on
+        here.execute("SELECT pg_reload_conf()")  # wakes the worker that keeps the slots
+        time.sleep(0.3)
+        return here.execute(SYNCED).fetchone() == (True,)
 
     def _initdb(self, auth: list[str]) -> None:
         """In place of a new cluster, a copy of the primary that goes on as its standby."""

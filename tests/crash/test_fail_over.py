@@ -52,7 +52,7 @@ def test_a_promoted_standby_that_kept_the_slot_is_gone_along_with(by_address: bo
     standby = servers.enter_context(Standby(primary))
     primary.restart(settings={"synchronized_standby_slots": f"'{STANDBY_SLOT}'"})
     with stage(tmp_path, primary, servers.enter_context(PrivatePostgres(BOTH[0])), Setting()) as made:
-        standby.keep_slots()
+        standby.await_slot()
         made.await_moved_on()
         primary.kill()
         standby.promote()
@@ -82,7 +82,7 @@ def test_a_promoted_standby_that_lacks_what_was_captured_stops_the_task_p7(tmp_p
     primary = servers.enter_context(PrivatePostgres(KEEPING[0]))
     standby = servers.enter_context(Standby(primary))
     with stage(tmp_path, primary, servers.enter_context(PrivatePostgres(BOTH[0])), Setting()) as made:
-        standby.keep_slots()
+        standby.await_slot()
         standby.stop()
         made.await_moved_on()
         primary.kill()
