@@ -176,7 +176,7 @@ def test_a_table_that_was_away_is_followed_again_and_its_older_copies_are_void_p
 
 
 def test_the_note_survives(tmp_path: Path) -> None:
-    known = Known(frozenset({"a.b"}), (("c.d", 7),), "a history")
+    known = Known(frozenset({"a.b"}), (("c.d", 7),), history="a history")
     assert FileNote(tmp_path).read() == Known()
     FileNote(tmp_path).write(known)
     assert FileNote(tmp_path).read() == known
