@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from headwater.domain.mapping import side_by_side
 from headwater.engine import collect
 from headwater.engine.collect import Batch, Collector, Followed, Limits, prepare
 from headwater.ports.target import Checkpoint
@@ -129,8 +130,9 @@ def test_a_mapping_sees_nothing_from_before_its_copy() -> None:
 
 def test_a_mapping_that_shares_its_target_is_never_taken_as_exact() -> None:
     one, other = mapping(ACCOUNTS), mapping(NOTES, ACCOUNTS)
-    assert [f.sole for f in collect.follow([one, other], lambda _: 0)] == [False, False]
-    assert [f.sole for f in collect.follow([one], lambda _: 0)] == [True]
+    assert [f.complete for f in collect.follow([one, other], lambda _: 0)] == [False, False]
+    assert [f.complete for f in collect.follow([one], lambda _: 0)] == [True]
+    assert [f.complete for f in collect.follow(side_by_side([one, other]), lambda _: 0)] == [True, True], "the target keeps book of them"
 
 
 def test_the_workbench_follows_with_compaction(monkeypatch: pytest.MonkeyPatch) -> None:

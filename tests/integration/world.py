@@ -85,12 +85,14 @@ class World:
         for table in tables:
             self.add_mapping(task_id, table, columns.get(table, ()))
 
-    def add_mapping(self, task_id: str, table: str, columns: Sequence[str] = (), target: str | None = None) -> None:
+    def add_mapping(
+        self, task_id: str, table: str, columns: Sequence[str] = (), target: str | None = None, mapping_id: str | None = None
+    ) -> None:
         """A mapping of `public.<table>`."""
         names = columns or [row[0] for row in self.source.rows(COLUMNS.format(table))]
         pairs = tuple(ColumnPair(name, name, name == "id") for name in names)
         goal = f"public.{target or table}"
-        made = Mapping(f"{task_id}-{target or table}", task_id, f"public.{table}", goal, pairs, (), (), (), "MANUAL", 100, 0)
+        made = Mapping(mapping_id or f"{task_id}-{target or table}", task_id, f"public.{table}", goal, pairs, (), (), (), "MANUAL", 100, 0)
         self.store.save_mapping(made)
 
     def wish(self, task_id: str, running: bool) -> None:
@@ -104,6 +106,14 @@ class World:
         saved = self.store.data_source("target")
         assert saved is not None
         adapters.target_of(saved).raise_epoch(task_id, epoch, Checkpoint(epoch), recopy=True)
+
+    def replay(self, task_id: str, offset: int) -> None:
+        """What a reset to the time of a transaction does to the target."""
+        epoch = self.store.next_epoch(task_id)
+        saved = self.store.data_source("target")
+        assert saved is not None
+        adapters.target_of(saved).raise_epoch(task_id, epoch, Checkpoint(epoch, offset=offset))
+        self.supervisor.nudge()
 
     def state(self, task_id: str) -> str:
         """Its recorded state."""

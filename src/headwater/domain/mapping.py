@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from headwater.domain.tables import Column, TableName, TableSchema
 
@@ -43,11 +44,22 @@ class ColumnPair:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Another mapping of the task that fills the same target table, with the columns besides the key that it fills there."""
+
+    mapping_id: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TableMapping:
     """One source table kept equal in one target table, for the mapped columns only.
 
     `operations` are the row operations that the task replicates, of INSERT, UPDATE, DELETE. With an operation left out its
     changes are not written: without DELETE rows stay; without INSERT or UPDATE see `merge.py`.
+
+    `beside` are the other mappings into the same target table, where deletes are replicated: a row stands there while one of their
+    source rows does, so a delete clears this mapping's columns, and removes the row where no other's source row is left.
     """
 
     mapping_id: str
@@ -55,8 +67,28 @@ class TableMapping:
     target: TableName
     columns: tuple[ColumnPair, ...]
     operations: frozenset[str]
+    beside: tuple[Beside, ...] = ()
 
     @property
     def key(self) -> tuple[ColumnPair, ...]:
         """The pairs that form the key, in mapping order."""
         return tuple(c for c in self.columns if c.key)
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The target columns that are not key."""
+        return tuple(c.target for c in self.columns if not c.key)
+
+    def owners(self, column: str) -> tuple[str, ...]:
+        """Ids of the mappings beside this one that fill the column too."""
+        return tuple(other.mapping_id for other in self.beside if column in other.columns)
+
+
+def side_by_side(mappings: Sequence[TableMapping]) -> tuple[TableMapping, ...]:
+    """The mappings of one task, each knowing those beside it."""
+
+    def beside(mapping: TableMapping) -> tuple[Beside, ...]:
+        others = [m for m in mappings if m.target == mapping.target and m.mapping_id != mapping.mapping_id]
+        return tuple(Beside(m.mapping_id, m.values) for m in others if "DELETE" in mapping.operations and mapping.key)
+
+    return tuple(replace(mapping, beside=beside(mapping)) for mapping in mappings)

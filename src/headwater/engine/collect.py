@@ -47,12 +47,12 @@ ROOM = 0.5
 
 @dataclass(frozen=True)
 class Followed:
-    """One mapping that is followed: changes before offset `since` are in its copy. `sole` where within its task it alone writes its target
-    table, and everything that the source does, so that outside a replay an insert can't meet a row."""
+    """One mapping that is followed: changes before offset `since` are in its copy. `complete` where everything that the source does
+    is written and nobody else's rows are in the way, so that outside a replay an insert can't meet a row of its own."""
 
     mapping: TableMapping
     since: int = 0
-    sole: bool = True
+    complete: bool = True
 
 
 @dataclass
@@ -207,9 +207,15 @@ def prepare(batch: Batch, followed: Sequence[Followed]) -> Prepared:
     for f in followed:
         changes = [c for first, change in batch.changes for c in _since(change, first, f)]
         if changes:
-            merged.append(merge(f.mapping, changes, exact=batch.exact and f.sole))
+            merged.append(merge(f.mapping, changes, exact=_exact(batch, f)))
     batch.changes.clear()
     return Prepared(batch, [m for m in merged if m.steps])
+
+
+def _exact(batch: Batch, followed: Followed) -> bool:
+    """Whether what comes into being in the batch meets nothing. Within a large transaction a row may come to one of several mappings of a
+    table before it leaves another."""
+    return batch.exact and followed.complete and (batch.whole or not followed.mapping.beside)
 
 
 def prepared(collector: Collector, followed: Sequence[Followed], stopping: Callable[[], bool], wait_s: float) -> Iterator[Prepared | Idle]:
@@ -249,4 +255,4 @@ def follow(mappings: Sequence[TableMapping], since: Callable[[str], int]) -> lis
     targets: dict[TableName, int] = {}
     for mapping in mappings:
         targets[mapping.target] = targets.get(mapping.target, 0) + 1
-    return [Followed(m, since(m.mapping_id), targets[m.target] == 1 and m.operations >= EVERYTHING) for m in mappings]
+    return [Followed(m, since(m.mapping_id), (targets[m.target] == 1 or bool(m.beside)) and m.operations >= EVERYTHING) for m in mappings]

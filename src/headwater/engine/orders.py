@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from headwater.domain.mapping import ColumnPair, ColumnShape, TableMapping
+from headwater.domain.mapping import Beside, ColumnPair, ColumnShape, TableMapping
 from headwater.domain.tables import TableName
 from headwater.ports.journal import Retention
 from headwater.ports.store import DataSource
@@ -137,6 +137,7 @@ def _mappings(items: Sequence[Payload]) -> tuple[TableMapping, ...]:
             TableName(**item["target"]),
             tuple(_pair(pair) for pair in item["columns"]),
             frozenset(item["operations"]),
+            tuple(Beside(other["mapping_id"], tuple(other["columns"])) for other in item["beside"]),
         )
         for item in items
     )

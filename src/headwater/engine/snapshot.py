@@ -101,6 +101,9 @@ class Copier:
             states = self._plan(snapshot, pending, known, since, place)
             for piece in self._copy_chunks(snapshot, pending, states):
                 self._set_aside(snapshot, piece, place)
+        for mapping in pending:
+            if mapping.beside:
+                self._job.run.finish_copy(mapping)
         exact_from = since if snapshot.exact else self._captured(snapshot.position)
         return self._finish(place, pending, exact_from)
 
@@ -111,8 +114,9 @@ class Copier:
                 self._tally.table(states[mapping.mapping_id])
         if place.offset is None:
             return list(self._job.mappings)
+        tracked = self._job.run.tracked(self._job.mappings)
         done = {m for m, state in states.items() if state.state is CopyState.COPIED}
-        return [m for m in self._job.mappings if m.mapping_id not in done]
+        return [m for m in self._job.mappings if m.mapping_id not in done or (m.beside and m.mapping_id not in tracked)]
 
     def _until_published(self, pending: Sequence[TableMapping]) -> None:
         tables = sorted({m.source for m in pending})
@@ -208,6 +212,8 @@ class Copier:
                 chunks = tuple(snapshot.chunks(mapping.source, key, CHUNK_ROWS))
                 fresh = writers[mapping.target] == 1 and self._job.run.is_empty(mapping.target)
                 state = TableState(mapping.mapping_id, CopyState.COPYING, since, fresh, chunks)
+                if mapping.beside:
+                    self._job.run.start_copy(mapping)
                 self._job.run.save_table_state(state)
             self._tally.table(state, snapshot.rows_estimate(mapping.source))
             planned[mapping.mapping_id] = state

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from headwater.domain.mapping import side_by_side
 from headwater.domain.tables import TableName
 from headwater.engine.orders import ApplyOrder, CaptureOrder, Connection, VerifyLoad
 from headwater.ports.journal import Retention
@@ -51,7 +52,7 @@ def read_wishes(store: Store, terms: Terms) -> Wishes:
     for task in wishes.tasks.values():
         if not (task.wished or task.started_once) or task.source_id is None or task.target_id is None:
             continue
-        mappings = tuple(mapping.table_mapping(task.operations) for mapping in all_mappings.get(task.id, ()))
+        mappings = side_by_side([mapping.table_mapping(task.operations) for mapping in all_mappings.get(task.id, ())])
         tables.setdefault(task.source_id, set()).update(mapping.source for mapping in mappings)
         source, target = data_source(task.source_id), data_source(task.target_id)
         if runs(task) and mappings and source is not None and target is not None:

@@ -100,7 +100,9 @@ class Writing(Protocol):
     def write(self, merged: Sequence[MergedTable]) -> Written:
         """Write merged changes inside the open transaction.
 
-        A target may lay some aside, and show them at its end; after a copy and in a replay with the commit that reaches `exact_from`."""
+        A target may lay some aside, and show them at its end; after a copy and in a replay with the commit that reaches `exact_from`.
+        An insert of a mapping with others `beside` may meet a row of theirs; where both fill a column, with different values, the row
+        is refused (not in a replay)."""
 
     def check(self) -> None:
         """Have what waits for the end of the transaction done now, constraints too. RowRefused where one is broken."""
@@ -144,11 +146,24 @@ class TargetRun(Writing, Protocol):
     def is_empty(self, table: TableName) -> bool:
         """True where the table has no row."""
 
+    def tracked(self, mappings: Sequence[TableMapping]) -> frozenset[str]:
+        """Of all of the task's mappings, the ids of those whose source rows the target keeps book of, as those with others `beside` need.
+
+        Books of other mappings are dropped: what happens meanwhile is not in them. Fenced."""
+
+    def start_copy(self, mapping: TableMapping) -> None:
+        """Begin the copy of a mapping with others beside it: its book is empty now, and not complete. Fenced. Idempotent."""
+
+    def finish_copy(self, mapping: TableMapping) -> None:
+        """All chunks are in, those of the mappings beside it as well: rows that are in nobody's book are removed, in rows that are not
+        in this mapping's book its columns are cleared, and the book is complete. Fenced. Idempotent."""
+
     def copy_chunk(self, mapping: TableMapping, chunk: Chunk, rows: Iterable[bytes], fresh: bool, remove: bool) -> int:
         """Write one chunk of text rows (see `Snapshot.read`) and mark it done, in one transaction (own connection, fenced).
 
         `fresh`: rows go straight in. Otherwise rows that differ are written, and with `remove` rows of the
         chunk's key range that the source does not have are deleted. Returns the number of rows read. Thread-safe.
+        Rows of a mapping with others beside it are put into its book.
         """
 
     def remove_missing(self, mapping: TableMapping, chunk: Chunk, keys: Iterable[bytes]) -> None:

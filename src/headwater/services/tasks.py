@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 from headwater.domain.errors import HeadwaterError
 from headwater.domain.failures import policy
 from headwater.domain.lifecycle import EXECUTE_STATUS, RUNNING
+from headwater.domain.mapping import side_by_side
 from headwater.ports.store import DataSource, Leftover, Scope, Store, Task
 from headwater.services import bounded, checks
 from headwater.services.data_sources import DATABASE_TIMEOUT_S, Connections, ask_both
@@ -391,7 +392,7 @@ class Tasks:
         """Everything that stands in the way of a start, as sentences; empty when the task can run."""
         source = self._store.data_source(task.source_id) if task.source_id else None
         target = self._store.data_source(task.target_id) if task.target_id else None
-        mappings = [mapping.table_mapping(task.operations) for mapping in self._store.mappings(task.id)]
+        mappings = side_by_side([mapping.table_mapping(task.operations) for mapping in self._store.mappings(task.id)])
         if source is None or target is None:
             return ["The task has no source or target data source; name both in init or with a mapping."]
         if not mappings:

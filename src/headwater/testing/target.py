@@ -73,10 +73,28 @@ class MemoryTable:
 
 
 @dataclass
+class Books:
+    """By mapping id: the keys of its source rows, where others are beside it; and which of these are complete."""
+
+    keys: dict[str, set[Key]] = field(default_factory=dict)
+    complete: frozenset[str] = frozenset()
+
+    def copy(self) -> Books:
+        """An independent copy."""
+        return Books({name: set(keys) for name, keys in self.keys.items()}, self.complete)
+
+    def elsewhere(self, mapping: TableMapping, key: Key, column: str = "") -> bool:
+        """Whether a mapping beside this one (that fills `column`, where one is given) has a row with the key."""
+        others = mapping.owners(column) if column else [other.mapping_id for other in mapping.beside]
+        return any(key in self.keys.get(other, ()) for other in others)
+
+
+@dataclass
 class _TaskPlace:
     checkpoint: Checkpoint
     states: dict[str, TableState] = field(default_factory=dict)
     dirty: dict[str, DirtyRecord] = field(default_factory=dict)
+    books: Books = field(default_factory=Books)
 
 
 CommitHook = Callable[[str, Checkpoint], None]
@@ -193,6 +211,7 @@ class _Writing:
         self._task_id = task_id
         self._view: dict[TableName, MemoryTable] = {}
         self._pending: list[MergedTable] = []
+        self._books: Books | None = None
         self._depth = 0
         self.dirty = MemoryDesk(lambda: target.places.get(task_id))
 
@@ -202,7 +221,7 @@ class _Writing:
             self._reach()
             before = self._saved()
             try:
-                written = _apply(merged, self._table_in_view)
+                written = _apply(merged, self._table_in_view, self._books_in_view())
             except RowRefused:
                 self._restore(before) if self._depth else self.rollback()
                 raise
@@ -229,7 +248,7 @@ class _Writing:
 
     def rollback(self) -> None:
         """See `Writing.rollback`."""
-        self._view, self._pending = {}, []
+        self._view, self._pending, self._books = {}, [], None
         self.dirty.pending.clear()
 
     def close(self) -> None:
@@ -240,16 +259,18 @@ class _Writing:
         """Make it real; the caller holds the lock."""
         target = self._target
         real = {m.mapping.target: target.tables_by_name[m.mapping.target].copy() for m in self._pending}
-        _apply(self._pending, real.__getitem__)
+        books = self._place().books.copy()
+        _apply(self._pending, real.__getitem__, books)
         target.tables_by_name.update(real)
+        self._place().books = books
         self._place().dirty = self.dirty.records()
         self.rollback()
 
-    def _saved(self) -> tuple[dict[TableName, MemoryTable], int]:
-        return {name: table.copy() for name, table in self._view.items()}, len(self._pending)
+    def _saved(self) -> tuple[dict[TableName, MemoryTable], Books, int]:
+        return {name: table.copy() for name, table in self._view.items()}, self._books_in_view().copy(), len(self._pending)
 
-    def _restore(self, before: tuple[dict[TableName, MemoryTable], int]) -> None:
-        self._view, self._pending = before[0], self._pending[: before[1]]
+    def _restore(self, before: tuple[dict[TableName, MemoryTable], Books, int]) -> None:
+        self._view, self._books, self._pending = before[0], before[1], self._pending[: before[2]]
 
     def _place(self) -> _TaskPlace:
         place = self._target.places.get(self._task_id)
@@ -261,6 +282,11 @@ class _Writing:
         if not self._target.reachable:
             self.rollback()
             raise TargetError("The connection to the target was lost.")
+
+    def _books_in_view(self) -> Books:
+        if self._books is None:
+            self._books = self._place().books.copy()
+        return self._books
 
     def _table_in_view(self, name: TableName) -> MemoryTable:
         if name not in self._view:
@@ -353,6 +379,37 @@ class MemoryTargetRun(_Writing):
             self.check_epoch()
             self._place().states[state.mapping_id] = state
 
+    def tracked(self, mappings: Sequence[TableMapping]) -> frozenset[str]:
+        """See `TargetRun.tracked`."""
+        with self._target.lock:
+            self._reach()
+            self.check_epoch()
+            books, kept = self._place().books, {m.mapping_id for m in mappings if m.beside}
+            books.keys = {name: keys for name, keys in books.keys.items() if name in kept}
+            books.complete &= kept
+            return books.complete
+
+    def start_copy(self, mapping: TableMapping) -> None:
+        """See `TargetRun.start_copy`."""
+        with self._target.lock:
+            self._reach()
+            self.check_epoch()
+            books = self._place().books
+            books.keys[mapping.mapping_id] = set()
+            books.complete -= {mapping.mapping_id}
+
+    def finish_copy(self, mapping: TableMapping) -> None:
+        """See `TargetRun.finish_copy`."""
+        with self._target.lock:
+            self._reach()
+            self.check_epoch()
+            books, table = self._place().books, self._target.tables_by_name[mapping.target]
+            for key, row in list(table.rows.items()):
+                values = tuple(row[p.target] for p in mapping.key)
+                if values not in books.keys[mapping.mapping_id]:
+                    _clear(table, mapping, books, key, values)
+            books.complete |= {mapping.mapping_id}
+
     def is_empty(self, table: TableName) -> bool:
         """See `TargetRun.is_empty`."""
         with self._target.lock:
@@ -370,6 +427,8 @@ class MemoryTargetRun(_Writing):
                 _remove_missing(table, mapping, chunk, read)
             for row in read:
                 _put(table, mapping, row, new=fresh or not mapping.key)
+            if mapping.beside:
+                self._place().books.keys[mapping.mapping_id] |= {tuple(row[p.target] for p in mapping.key) for row in read}
             self._mark_done(mapping.mapping_id, chunk, len(read))
             self._target.tables_by_name[mapping.target] = table
             return len(read)
@@ -470,13 +529,83 @@ def _in_chunk(values: Key, chunk: Chunk) -> bool:
     return (chunk.after is None or order(chunk.after) < place) and (chunk.upto is None or place <= order(chunk.upto))
 
 
-def _apply(merged: Sequence[MergedTable], table: Callable[[TableName], MemoryTable]) -> Written:
+def _clear(table: MemoryTable, mapping: TableMapping, books: Books, place: Key, key: Key) -> bool:
+    """The mapping has no row with this key any more: True where nobody beside it has one, and the row at `place` is removed."""
+    if not books.elsewhere(mapping, key):
+        del table.rows[place]
+        return True
+    table.rows[place].update({name: None for name in mapping.values if not books.elsewhere(mapping, key, name)})
+    return False
+
+
+def _apply(merged: Sequence[MergedTable], table: Callable[[TableName], MemoryTable], books: Books) -> Written:
+    """All removals of a level before all rows of it, as between mappings of one table a row may go from one to another."""
     total = Written()
+    for level in range(max((len(one.steps) for one in merged), default=0)):
+        now = [(one, one.steps[level]) for one in merged if level < len(one.steps)]
+        shared = [(one, step) for one, step in now if one.mapping.beside]
+        for one, step in shared:
+            total = _sum(total, _remove_shared(table(one.mapping.target), one.mapping, step, books))
+        for one, step in shared:
+            total = _sum(total, _put_shared(table(one.mapping.target), one, step, books))
     for one in merged:
-        for step in one.steps:
+        for step in one.steps if not one.mapping.beside else ():
             done = _step(table(one.mapping.target), one.mapping, step)
-            total = Written(total.inserted + done.inserted, total.updated + done.updated, total.deleted + done.deleted)
+            total = _sum(total, done)
     return total
+
+
+def _sum(one: Written, other: Written) -> Written:
+    return Written(one.inserted + other.inserted, one.updated + other.updated, one.deleted + other.deleted)
+
+
+def _remove_shared(table: MemoryTable, mapping: TableMapping, step: MergeStep, books: Books) -> Written:
+    book, removed, cleared = books.keys[mapping.mapping_id], 0, 0
+    names = [pair.target for pair in mapping.key]
+    gone = sorted(book, key=order) if step.truncate else []
+    for key in [*gone, *(tuple(row[name] for name in names) for row in _rows(step.deletes))]:
+        book.discard(key)
+        for place in table.find(dict(zip(names, key, strict=True))):
+            last = _clear(table, mapping, books, place, key)
+            removed, cleared = removed + last, cleared + (not last)
+    return Written(0, cleared, removed)
+
+
+def _put_shared(table: MemoryTable, one: MergedTable, step: MergeStep, books: Books) -> Written:
+    mapping, book = one.mapping, books.keys[one.mapping.mapping_id]
+    inserted = updated = 0
+    moved = [_move_shared(table, mapping, move, books) for move in step.moves]
+    for row in [*(row for row in moved if row), *_rows(step.inserts), *_rows(step.upserts)]:
+        key = tuple(row[pair.target] for pair in mapping.key)
+        if one.exact and _contradicts(table, mapping, row, key, books):
+            raise RowRefused(f"Two source rows fill the same columns of one row of {mapping.target} differently.")
+        book.add(key)
+        new = _upsert(table, mapping, row)
+        inserted, updated = inserted + new, updated + (not new)
+    for batch in step.partials:
+        for row in _rows(batch):
+            updated += table.update(table.find(_key_values(mapping, row)), row)
+    return Written(inserted, updated)
+
+
+def _contradicts(table: MemoryTable, mapping: TableMapping, row: Row, key: Key, books: Books) -> bool:
+    stands = [table.rows[place] for place in table.find(_key_values(mapping, row))]
+    return any(stands[0][name] != row[name] for name in mapping.values if books.elsewhere(mapping, key, name)) if stands else False
+
+
+def _move_shared(table: MemoryTable, mapping: TableMapping, move: Move, books: Books) -> Row | None:
+    """The whole row under its new key, taken from where it stands: there already, or under the old key, which it leaves."""
+    book, names = books.keys[mapping.mapping_id], [pair.target for pair in mapping.key]
+    new = tuple(move.values[name] for name in names)
+    stood = new if new in book else move.old_key if move.old_key in book else None
+    if stood is None:
+        return None
+    (place,) = table.find(dict(zip(names, stood, strict=True)))
+    row = {pair.target: table.rows[place][pair.target] for pair in mapping.columns} | dict(move.values)
+    book.discard(move.old_key)
+    for left in table.find(dict(zip(names, move.old_key, strict=True))):
+        _clear(table, mapping, books, left, move.old_key)
+    return row
 
 
 def _step(table: MemoryTable, mapping: TableMapping, step: MergeStep) -> Written:

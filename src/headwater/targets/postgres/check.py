@@ -31,9 +31,17 @@ def find(connection: Connection, mappings: Sequence[TableMapping]) -> list[Findi
         elif info.kind in _OTHER_KINDS:
             found.append(Finding(f"{info.table} is {_OTHER_KINDS[info.kind]}, not a table.", "Map the table itself."))
         else:
-            found += [*_table_itself(info, user), *_columns(mapping, info), *_key(mapping, info), *_privileges(mapping, info, user)]
+            found += [*_table_itself(info, user), *_columns(mapping, info), *_beside(mapping, info), *_key(mapping, info)]
+            found += _privileges(mapping, info, user)
     keys = [] if replica else foreign_keys(connection, list(tables.values()))
     found += [*_foreign_keys(connection, mappings, keys, user), *_room_aside(connection, mappings, tables, keys, user)]
+    if any(mapping.beside for mapping in mappings) and not _one(connection, checkpoints.MAY_CREATE):
+        found.append(
+            Finding(
+                f"Several mappings fill one table; the user {user} may not create the tables of the schema headwater that keep book of it.",
+                f"GRANT CREATE ON SCHEMA headwater TO {_name(user)};",
+            )
+        )
     return list(dict.fromkeys(found))
 
 
@@ -148,6 +156,26 @@ def _columns(mapping: TableMapping, info: TableInfo) -> Iterator[Finding]:
             yield Finding(
                 f"{info.table}.{column.name} must not be NULL, has no default and is not mapped.",
                 "Map it, give it a default, or let it be NULL.",
+            )
+
+
+def _beside(mapping: TableMapping, info: TableInfo) -> Iterator[Finding]:
+    """What only matters where other mappings fill the table too: rows that stay when one of their source rows goes."""
+    if not mapping.beside:
+        return
+    if _ambiguous(mapping, info):
+        yield Finding(
+            f"{info.table} is filled by several mappings, and by its key's type two different keys of a source may be one there.",
+            "Give it a key whose values are equal where their texts are, such as an integer, uuid or text.",
+        )
+    columns = {column.name: column for column in info.columns}
+    for name in mapping.values:
+        column = columns.get(name)
+        if column is not None and not column.nullable and name not in info.defaults:
+            yield Finding(
+                f"{info.table}.{name} must not be NULL and has no default, but it is to be cleared when the row of {mapping.source} goes "
+                "and one of another table stays.",
+                "Let it be NULL, or give it a default.",
             )
 
 

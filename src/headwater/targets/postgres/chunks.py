@@ -15,6 +15,7 @@ from headwater.ports.source import Chunk
 from headwater.targets.postgres import checkpoints
 from headwater.targets.postgres.overlay import Overlay
 from headwater.targets.postgres.session import Connection
+from headwater.targets.postgres.shared_writer import SharedWriter
 from headwater.targets.postgres.statements import Statements, bounds_of
 from headwater.targets.postgres.table_writer import Tally
 from headwater.targets.postgres.writer import COLLISIONS, Writer
@@ -38,7 +39,7 @@ def copy_chunk(
         else:
             count = _straight(connection, writer, mapping, chunk, rows, fresh=fresh, remove=remove)
     except (*COLLISIONS, _Stray):
-        if overlay is not None or not mapping.key:
+        if overlay is not None or not mapping.key or mapping.beside:
             raise
         count = None
     hold(connection, task) if count is not None else connection.rollback()
@@ -112,6 +113,8 @@ def _converge(connection: Connection, writer: Writer, mapping: TableMapping, chu
     if remove:
         _remove(connection, statements, chunk)
     table.upsert_staged(Tally(), differing=True, rows=count + 1)
+    if isinstance(table, SharedWriter):
+        table.note_staged()
     return count
 
 

@@ -13,7 +13,7 @@ from headwater.domain.mapping import TableMapping
 from headwater.domain.tables import TableName
 from headwater.ports.source import Chunk
 from headwater.ports.target import Checkpoint, Look, TableState
-from headwater.targets.postgres import checkpoints, chunks, overlays
+from headwater.targets.postgres import books, checkpoints, chunks, overlays
 from headwater.targets.postgres.chunks import copy_chunk, remove_missing
 from headwater.targets.postgres.config import PostgresTargetConfig
 from headwater.targets.postgres.errors import translate
@@ -57,11 +57,25 @@ class PostgresTargetRun(PostgresWriting):
 
     def save_table_state(self, state: TableState) -> None:
         """See `TargetRun.save_table_state`."""
-        with self._session("recording the copy's progress") as session:
+        with self._fenced_session("recording the copy's progress") as session:
             checkpoints.save_state(session.connection, self._task_id, state)
-            if not checkpoints.hold(session.connection, self._task_id, self._epoch):
-                raise self._fenced()
-            session.connection.commit()
+
+    def tracked(self, mappings: Sequence[TableMapping]) -> frozenset[str]:
+        """See `TargetRun.tracked`."""
+        with self._fenced_session("looking into the books of rows") as session:
+            return books.tracked(session.connection, self._task_id, mappings)
+
+    def start_copy(self, mapping: TableMapping) -> None:
+        """See `TargetRun.start_copy`."""
+        with self._fenced_session(f"beginning the copy to {mapping.target}") as session:
+            session.writer.learn([mapping])
+            books.start(session.connection, self._task_id, mapping, session.writer.info(mapping))
+
+    def finish_copy(self, mapping: TableMapping) -> None:
+        """See `TargetRun.finish_copy`."""
+        with self._fenced_session(f"ending the copy to {mapping.target}") as session:
+            session.writer.learn([mapping])
+            books.finish(session.connection, self._task_id, mapping, session.writer.book(mapping))
 
     def is_empty(self, table: TableName) -> bool:
         """See `TargetRun.is_empty`."""
@@ -181,6 +195,16 @@ class PostgresTargetRun(PostgresWriting):
                 self._idle.append(session)
                 return
         session.connection.close()
+
+    @contextmanager
+    def _fenced_session(self, doing: str) -> Iterator[Session]:
+        """A session of the caller's own; what is done in it is committed, under our epoch."""
+        with self._session(doing) as session:
+            yield session
+            if not checkpoints.hold(session.connection, self._task_id, self._epoch):
+                raise self._fenced()
+            session.connection.commit()
+            session.writer.committed()
 
     @contextmanager
     def _reading(self, doing: str) -> Iterator[Connection]:

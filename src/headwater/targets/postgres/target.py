@@ -13,7 +13,7 @@ from headwater.domain.mapping import TableMapping
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.source import Finding
 from headwater.ports.target import Checkpoint, TableState
-from headwater.targets.postgres import catalog, checkpoints, overlays
+from headwater.targets.postgres import books, catalog, checkpoints, overlays
 from headwater.targets.postgres.check import find
 from headwater.targets.postgres.config import PostgresTargetConfig
 from headwater.targets.postgres.errors import translate
@@ -74,6 +74,7 @@ class PostgresTarget:
         """See `Target.forget`."""
         with self._connected("forgetting the task") as connection:
             if checkpoints.prepared(connection):
+                books.forget(connection, task_id)
                 checkpoints.forget(connection, task_id)
                 overlays.sweep(connection, task_id)
 

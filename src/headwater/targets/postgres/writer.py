@@ -28,9 +28,11 @@ from headwater.domain.merge import MergedTable
 from headwater.domain.tables import TableName
 from headwater.ports.target import CopyState, Written
 from headwater.targets.postgres import checkpoints, overlays
+from headwater.targets.postgres.books import Book
 from headwater.targets.postgres.catalog import ForeignKey, TableInfo, foreign_keys, parents_first, read_tables
 from headwater.targets.postgres.overlay import Overlay, Place, show
 from headwater.targets.postgres.session import Connection
+from headwater.targets.postgres.shared_writer import SharedWriter
 from headwater.targets.postgres.statements import Statements
 from headwater.targets.postgres.table_writer import TableWriter, Tally, is_small
 
@@ -65,6 +67,9 @@ class Writer:
         tally = Tally()
         straight = [one for one in merged if not self._aside(one, settled=settled)]
         written = self._straight(straight, settled=settled) if straight else Written()
+        if written is None and any(one.mapping.beside for one in straight):  # they can't be laid aside, the others can
+            straight = [one for one in straight if one.mapping.beside]
+            written = self._straight(straight, settled=settled)
         aside = merged if written is None else [one for one in merged if one not in straight]
         for one in aside:
             self._overlay(one.mapping, settled=settled).gather(one.steps, tally)
@@ -139,8 +144,19 @@ class Writer:
     def table(self, mapping: TableMapping, *, exact: bool) -> TableWriter:
         """The writer of one mapping, whose table `learn` knows."""
         info, statements = self._known(mapping)
+        if mapping.beside:
+            return SharedWriter(self._connection, statements, self._staged, mapping, self.book(mapping), exact=exact)
         truncates = "TRUNCATE" in info.privileges and not info.referenced
         return TableWriter(self._connection, statements, self._staged, truncates=truncates, exact=exact)
+
+    def info(self, mapping: TableMapping) -> TableInfo:
+        """What the catalogue says about a mapping's table, which `learn` knows."""
+        return self._known(mapping)[0]
+
+    def book(self, mapping: TableMapping) -> Book:
+        """The book of a mapping with others beside it, whose table `learn` knows."""
+        info, statements = self._known(mapping)
+        return Book(self._task_id, mapping, info, statements)
 
     def statements(self, mapping: TableMapping) -> Statements:
         """The statements of one mapping, whose table `learn` knows."""
@@ -178,11 +194,11 @@ class Writer:
 
         `empty`: it is about a copy into an empty table, where two keys that are one collide by themselves."""
         joined = any(mapping.target == key.parent or (mapping.target == key.child and key.parent is not None) for key in self._keys)
-        return bool(mapping.key) and (joined or not (empty or self.statements(mapping).literal_key))
+        return bool(mapping.key) and not mapping.beside and (joined or not (empty or self.statements(mapping).literal_key))
 
     def _aside(self, one: MergedTable, *, settled: bool) -> bool:
         """Whether changes go aside without an attempt to write them straight."""
-        if not one.mapping.key:
+        if not one.mapping.key or one.mapping.beside:
             return False
         if not settled:
             return one.mapping.mapping_id in self._read_notes() or self.must_wait(one.mapping)
@@ -195,10 +211,9 @@ class Writer:
         return {key.parent for key in self._keys if key.takes_along}
 
     def _overlay(self, mapping: TableMapping, *, settled: bool) -> Overlay:
-        if not mapping.key:
-            raise RowRefused(
-                f"Rows of {mapping.target}, which is mapped without a key, break a constraint of the target. Remove the constraint there."
-            )
+        if not mapping.key or mapping.beside:
+            what = "is filled by several mappings" if mapping.key else "is mapped without a key"
+            raise RowRefused(f"Rows of {mapping.target}, which {what}, break a constraint of the target. Remove the constraint there.")
         if not settled:
             if mapping.mapping_id not in self._read_notes():
                 self.note(mapping, copied=False, whole=False)
@@ -260,8 +275,9 @@ class Writer:
     def _write(self, merged: Sequence[MergedTable]) -> Written:
         tables = sorted(merged, key=lambda one: self._order.get(one.mapping.target, 0))
         writers = [(self.table(one.mapping, exact=one.exact), one.steps) for one in tables]
+        small = all(is_small(step) and not one.mapping.beside for one in merged for step in one.steps)
         tally = Tally()
-        with self._connection.pipeline() if all(is_small(step) for one in merged for step in one.steps) else nullcontext():
+        with self._connection.pipeline() if small else nullcontext():
             for level in range(max(len(one.steps) for one in merged)):
                 now = [(writer, steps[level]) for writer, steps in writers if level < len(steps)]
                 removing: list[Callable[[], None]] = [partial(writer.remove, step, tally) for writer, step in reversed(now)]

@@ -119,6 +119,10 @@ class PostgresWriting:
             if not (self._depth and isinstance(refusal, RowRefused)):
                 self._main.rollback()
             raise refusal from None
+        except RowRefused:
+            if not self._depth:
+                self._main.rollback()
+            raise
         finally:
             self._asked = False
 
