@@ -13,6 +13,7 @@ from headwater.engine.collect import Limits
 from headwater.engine.misfits import Misfit
 from headwater.ports.target import Checkpoint
 from headwater.testing import ScriptedSource
+from tests.databases import wait_until
 from tests.engine.workbench import Workbench
 
 T, N = TableName("public", "t"), TableName("public", "n")
@@ -57,6 +58,7 @@ def bench(*names: str) -> Workbench:
     with made.capturing(), made.applying():
         made.await_equal() if names == ("id", "v", "w") else made.await_applied()
         made.await_applied()
+        wait_until(made.copied, what="the copy is marked as complete")
     return made
 
 
