@@ -200,6 +200,20 @@ def test_a_key_change_finds_unchanged_values_in_the_stretch() -> None:
     assert rows(step.inserts) == [{"id": b"3", "a": b"c", "big": b"B"}]
 
 
+def test_a_key_that_was_left_for_one_merged_elsewhere_is_free_before_another_row_moves_there() -> None:
+    three = schema("id", "a", "big")
+    log = changes(
+        three,
+        (KO, 3, None, None), (KN, 1, "left", "B"),
+        (U, 5, "stays", UNCHANGED),
+        (KO, 5, None, None), (KN, 3, "moved", UNCHANGED),
+    )  # fmt: skip
+    rest, before, moves = merge(to("id", "a", "big"), [log], exact=True).steps
+    assert rows(rest.inserts) == [{"id": b"1", "a": b"left", "big": b"B"}]
+    assert rows(before.deletes) == [{"id": b"3"}]
+    assert moves == MergeStep(moves=(Move((b"5",), {"id": b"3", "a": b"moved"}),))
+
+
 def test_truncate_drops_what_was_before_and_makes_what_follows_new() -> None:
     log = changes(
         IDA, (IN, 1, "x"), (D, 8, None), (TR, None, None), (IN, 1, "y"), (IN, 2, "z"), (D, 2, None), (TR, None, None), (IN, 3, "w")

@@ -47,10 +47,11 @@ def merge_rows(stretch: Stretch, rules: Rules) -> list[MergeStep]:
     for change in _changes(stretch):
         if old is not None and change.op == Op.KEY_NEW:
             rows.change_key(old, change)
-        elif change.op != Op.KEY_OLD:
-            rows.apply(change)
-        elif old is not None:
-            rows.remove(old.key)
+        else:
+            if old is not None:  # its other half is of a key that is merged elsewhere
+                rows.remove(old.key)
+            if change.op != Op.KEY_OLD:
+                rows.apply(change)
         old = change if change.op == Op.KEY_OLD else None
     if old is not None:
         rows.remove(old.key)
