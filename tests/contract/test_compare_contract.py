@@ -161,16 +161,16 @@ def test_old_and_new_servers_agree(postgres: PrivatePostgres, database: Database
         assert session.digest(PART, Span()) == Digest(len(ROWS), sum(expected(row) for row in ROWS))
 
 
-def test_other_encodings_agree(newest_database: Database) -> None:
-    made = ("CREATE TABLE latin (id int PRIMARY KEY, v text)", "INSERT INTO latin VALUES (1, chr(228) || chr(252))")
-    part = Part(TableName("public", "latin"), (("id", PLAIN), ("v", PLAIN)), ("id",))
-    other = Database(newest_database.cluster, f"{newest_database.name}_latin")
-    options = "TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'"
-    newest_database.run(f"CREATE DATABASE {other.name} {options}")
+@pytest.mark.parametrize(
+    ("encoding", "value"), [("UTF8", "chr(228) || chr(252)"), ("LATIN1", "chr(228) || chr(252)"), ("SQL_ASCII", r"E'\xC3\xA4\xC3\xBC'")]
+)
+def test_encodings_agree(newest_database: Database, encoding: str, value: str) -> None:
+    part = Part(TableName("public", "encoded"), (("id", PLAIN), ("v", PLAIN)), ("id",))
+    other = Database(newest_database.cluster, f"{newest_database.name}_encoded")
+    newest_database.run(f"CREATE DATABASE {other.name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")
     try:
-        for database in (newest_database, other):
-            database.run(*made)
-            with closing(postgres_source(database).compare(10.0)) as session:
-                assert session.digest(part, Span()) == Digest(1, expected((1, "äü")))
+        other.run("CREATE TABLE encoded (id int PRIMARY KEY, v text)", f"INSERT INTO encoded VALUES (1, {value})")
+        with closing(postgres_source(other).compare(10.0)) as session:
+            assert session.digest(part, Span()) == Digest(1, expected((1, "äü")))
     finally:
         other.drop()

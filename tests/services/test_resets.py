@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pytest
 
@@ -48,6 +49,7 @@ class World:
     clock: MovedClock = field(default_factory=MovedClock)
     live: Reports = field(default_factory=Reports)
     nudges: list[None] = field(default_factory=list)
+    done: list[Reset] = field(default_factory=list)  # as told to whoever wants to know of resets that were carried out
 
     def __post_init__(self) -> None:
         self.store = MemoryStore(self.faults)
@@ -70,9 +72,8 @@ class World:
         source = ScriptedSource([])
         source.reachable = False  # a reset needs no source
         connections = Connections(source=lambda _: source, target=lambda _: self.target)
-        return Resets(
-            self.store, connections, self.open_journal, self.live, TaskLocks(), self.clock.now_ms, lambda: self.nudges.append(None)
-        )
+        nudge = partial(self.nudges.append, None)
+        return Resets(self.store, connections, self.open_journal, self.live, TaskLocks(), self.clock.now_ms, nudge, self.done.append)
 
     def open_journal(self, data_source_id: str) -> JournalReader | None:
         assert data_source_id == "source"
@@ -506,3 +507,15 @@ def test_many_resets_at_once_end_as_if_one_after_the_other(world: World) -> None
     assert sorted(r.epoch for r in records) == list(range(2, 2 + len(seconds)))
     assert {r.outcome for r in records} == {"done"}
     assert world.place().epoch == world.task().epoch == 1 + len(seconds)
+
+
+def test_only_resets_that_were_carried_out_are_told(world: World) -> None:
+    with pytest.raises(ServiceError):
+        world.to(-100)
+    world.target.reachable = False
+    with pytest.raises(ServiceError):
+        world.to(3)
+    assert world.done == []
+    world.target.reachable = True
+    done = world.to(3)
+    assert world.done == [done]

@@ -94,7 +94,7 @@ class PostgresComparison:
                 for name, value in (SETTINGS | {"statement_timeout": limit, "lock_timeout": limit}).items():
                     connection.execute("SELECT set_config(%s, %s, false)", [name, value])
                 encoding = connection.execute("SHOW server_encoding").fetchone()
-                self._utf8 = encoding is not None and encoding[0] == "UTF8"
+                self._encoding = str(encoding[0]) if encoding is not None else ""
         except BaseException:
             connection.close()
             raise
@@ -221,12 +221,16 @@ class PostgresComparison:
         """The columns `more` and the hash `h` of each row of `of` (FROM and what follows)."""
         columns = self._table(part.table).columns
         texts = [f"{_text(f't.{quote(name)}', form, columns[name].type)} AS v{i}" for i, (name, form) in enumerate(part.columns)]
-        pieces = ", ".join(f"coalesce(length(v{i}) || ':' || v{i}, '-')" for i in range(len(texts)))
+        pieces = ", ".join(f"coalesce({self._length(f'v{i}')} || ':' || v{i}, '-')" for i in range(len(texts)))
         text = f"concat_ws(',', {pieces})"
-        digest = f"md5({text})" if self._utf8 else f"md5(convert_to({text}, 'UTF8'))"
+        digest = f"md5({text})" if self._encoding == "UTF8" else f"md5(convert_to({text}, 'UTF8'))"
         kept = [one.rpartition(" AS ")[2] for one in more]
         wanted = ", ".join([*kept, f"('x' || left({digest}, 15))::bit(60)::bigint AS h"])
         return f"SELECT {wanted} FROM (SELECT {', '.join([*more, *texts])} {of} OFFSET 0) AS given"
+
+    def _length(self, text: str) -> str:
+        """Characters of a text; a database without an encoding would count bytes."""
+        return f"length(convert_to({text}, 'UTF8'), 'UTF8')" if self._encoding == "SQL_ASCII" else f"length({text})"
 
     @contextmanager
     def _doing(self, what: str) -> Iterator[None]:
