@@ -82,8 +82,8 @@ def make_database() -> Iterator[Callable[[PrivatePostgres], Database]]:
     """Makes fresh databases in a server; they are dropped after the test, with their slots and connections."""
     with ExitStack() as stack:
 
-        def make(cluster: PrivatePostgres) -> Database:
-            database = Database.create(cluster, _free_name())
+        def make(cluster: PrivatePostgres, encoding: str = "UTF8") -> Database:
+            database = Database.create(cluster, _free_name(), encoding)
             stack.callback(database.drop)
             return database
 

@@ -57,10 +57,11 @@ class Database:
             return connection.execute(query.encode()).fetchall()
 
     @classmethod
-    def create(cls, cluster: PrivatePostgres, name: str) -> Database:
+    def create(cls, cluster: PrivatePostgres, name: str, encoding: str = "UTF8") -> Database:
         """Make the database."""
         with cluster.connect() as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            statement = sql.SQL("CREATE DATABASE {} ENCODING {} TEMPLATE template0")
+            connection.execute(statement.format(sql.Identifier(name), sql.Literal(encoding)))
         return cls(cluster, name)
 
     def drop(self) -> None:

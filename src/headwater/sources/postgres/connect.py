@@ -25,6 +25,8 @@ PINNED = {
     "bytea_output": "hex",
     "lc_monetary": "C",
     "xmloption": "content",
+    "array_nulls": "on",  # bounds of a chunk may be arrays
+    "quote_all_identifiers": "off",
     "search_path": "pg_catalog",  # names of types, tables and functions in values come out qualified
     "row_security": "off",  # a policy that would hide rows is an error, never a silent gap
     "statement_timeout": "0",
@@ -32,6 +34,9 @@ PINNED = {
     "idle_in_transaction_session_timeout": "0",
 }
 """Settings of every session of ours."""
+
+PINNED_AGAIN = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'"
+"""libpq sends PGTZ and PGDATESTYLE of our own environment too, and the server takes them for the later word."""
 
 PINNED_SINCE = {"idle_session_timeout": (140000, "0"), "transaction_timeout": (170000, "0")}
 """Settings that exist only from a version on; set after connecting."""
@@ -78,6 +83,7 @@ def connect(config: PostgresConfig) -> psycopg.Connection[tuple[Any, ...]]:
     with translated(f"Connecting to {config.place}"):
         connection = psycopg.connect(conninfo(config), autocommit=True)
         try:
+            connection.execute(PINNED_AGAIN)
             for name, (version, value) in PINNED_SINCE.items():
                 if connection.info.server_version >= version:
                     connection.execute("SELECT set_config(%s, %s, false)", (name, value))
@@ -94,7 +100,13 @@ def connect_replication(config: PostgresConfig) -> psycopg.Connection[tuple[Any,
         SourceError: `source_unavailable`, or `source_refused` where the server says no.
     """
     with translated(f"Connecting to {config.place} for replication"):
-        return psycopg.connect(conninfo(config, replication="database"), autocommit=True)
+        connection = psycopg.connect(conninfo(config, replication="database"), autocommit=True)
+        try:
+            connection.execute(PINNED_AGAIN)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 @contextmanager

@@ -37,10 +37,11 @@ ORDER BY a.attrelid, a.attnum
 """
 
 _KEYS = """
-SELECT i.indrelid, i.indexrelid, i.indisprimary, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, o.oprname, s.nspname,
+SELECT i.indrelid, i.indexrelid, i.indisprimary, a.attname, format_type(a.atttypid, -1), a.attnotnull, o.oprname, s.nspname,
        t.typtype = 'e' OR a.atttypid = 'numeric'::regtype AND a.atttypmod <> -1
            OR coalesce(nullif(t.typbasetype, 0), a.atttypid)::regtype::text = ANY (%s::text[])
-           AND (i.indcollation[place] = 0 OR (SELECT l.collisdeterministic FROM pg_collation l WHERE l.oid = i.indcollation[place]))
+           AND (i.indcollation[place] = 0 OR (SELECT l.collisdeterministic FROM pg_collation l WHERE l.oid = i.indcollation[place])),
+       t.typcategory <> 'A'
 FROM pg_index i
 CROSS JOIN LATERAL generate_series(0, i.indnkeyatts - 1) AS place
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[place]
@@ -85,14 +86,17 @@ ORDER BY 1, 2
 
 @dataclass(frozen=True)
 class KeyColumn:
-    """A column of a unique key, its type, and the operator by which the key's index compares it: (schema, name).
+    """A column of a unique key, its type without length (a cast with one would cut values), and the operator by which the key's index
+    compares it: (schema, name).
 
-    `literal`: values are equal where their texts are. Otherwise two keys of the source may be one here (`citext`, 1.0 and 1.00)."""
+    `literal`: values are equal where their texts are. Otherwise two keys of the source may be one here (`citext`, 1.0 and 1.00).
+    `in_arrays`: many values can stand in one array, which arrays themselves can't."""
 
     name: str
     type: str
     equals: tuple[str, str]
     literal: bool
+    in_arrays: bool = True
 
 
 @dataclass(frozen=True)
@@ -193,8 +197,11 @@ def read_tables(connection: Connection, tables: Sequence[TableName], kinds: str 
 def _read_keys(connection: Connection, found: dict[int, TableInfo]) -> None:
     columns: dict[tuple[int, int], list[tuple[KeyColumn, bool]]] = {}
     primary: set[tuple[int, int]] = set()
-    for oid, index, is_primary, name, kind, not_null, operator, schema, literal in connection.execute(_KEYS, [list(_LITERAL), list(found)]):
-        columns.setdefault((oid, index), []).append((KeyColumn(name, kind, (schema, operator), bool(literal)), not_null))
+    for oid, index, is_primary, name, kind, not_null, operator, schema, literal, in_arrays in connection.execute(
+        _KEYS, [list(_LITERAL), list(found)]
+    ):
+        column = KeyColumn(name, kind, (schema, operator), bool(literal), in_arrays)
+        columns.setdefault((oid, index), []).append((column, not_null))
         primary.update([(oid, index)] if is_primary else [])
     for (oid, index), parts in columns.items():
         key = UniqueKey(tuple(column for column, _ in parts), (oid, index) in primary, all(not_null for _, not_null in parts))

@@ -59,6 +59,9 @@ def _reason(error: psycopg.Error, state: str, condition: str) -> str:
         return f"{condition}{constraint}{place} ({state}). Make target and source agree on it, or remove the constraint at the target."
     if state[:2] in ("42", "3F", "3D", "0A", "28", "55"):
         return f"{diag.message_primary} ({state})."
+    if state in _ENCODING_STATES:
+        encoding = f" ({server_encoding})" if server_encoding else ""
+        return f"a text{place} that the encoding of the target's database{encoding} can't hold ({state}). Use a target in UTF8."
     return f"{condition}{place} ({state}). Make the target's column take every value that the source has."
 
 

@@ -29,8 +29,12 @@ TEXT_SETTINGS = {
     "lc_monetary": "C",
     "xmloption": "content",
     "array_nulls": "on",
+    "quote_all_identifiers": "off",
 }
 """What the text form of values depends on; the same as at the source (decision 0002)."""
+
+PINNED_AGAIN = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'"
+"""libpq sends PGTZ and PGDATESTYLE of our own environment too, and the server takes them for the later word."""
 
 SESSION_SETTINGS = {
     "search_path": "pg_catalog",
@@ -83,6 +87,8 @@ def connect(config: PostgresTargetConfig) -> Connection:
             keepalives_count=3,
             tcp_user_timeout=30_000,
         )
+        connection.execute(PINNED_AGAIN)
+        connection.commit()
     except psycopg.Error as error:
         raise cannot_connect(config, error) from None
     connection.adapters.register_dumper(bytes, _TextDumper)

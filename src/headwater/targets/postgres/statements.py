@@ -74,17 +74,16 @@ class Statements:
     def _update(self, columns: tuple[str, ...]) -> bytes:
         """Update one row; parameters are the values and then the key."""
         assignments = ", ".join(f"{quote(name)} = {PARAMETER}" for name in self.values_of(columns))
-        return final(f"UPDATE {self.own} AS t SET {assignments} WHERE {self._matches(PARAMETER for _ in self._key)}")
+        return final(f"UPDATE {self.own} AS t SET {assignments} WHERE {self._matches_parameters}")
 
     @cached_property
     def delete(self) -> bytes:
         """Delete one row; parameters are the key."""
-        return final(f"DELETE FROM {self.own} AS t WHERE {self._matches(PARAMETER for _ in self._key)}")
+        return final(f"DELETE FROM {self.own} AS t WHERE {self._matches_parameters}")
 
     def _move(self, columns: tuple[str, ...]) -> bytes:
         """A `Move`. Parameters by name: v0, v1, ... the values of `columns`, o0, o1, ... the old key, n0, n1, ... the new one."""
-        old = self._matches(f"\0(o{i})s" for i in range(len(self._key)))
-        new = self._matches(f"\0(n{i})s" for i in range(len(self._key)))
+        old, new = self.key_is("o%d"), self.key_is("n%d")
         there = f"EXISTS (SELECT FROM {self.own} AS t WHERE {new})"
         assignments = ", ".join(f"{quote(name)} = \0(v{i})s" for i, name in enumerate(columns))
         return final(
@@ -107,11 +106,16 @@ class Statements:
         """Empty a staging table."""
         return f"TRUNCATE pg_temp.{staging}".encode()
 
+    @property
+    def in_arrays(self) -> bool:
+        """Whether `delete_any` is possible: one column, whose values can stand in an array."""
+        return len(self._key) == 1 and self._key[0].in_arrays
+
     @cached_property
     def delete_any(self) -> bytes:
-        """Delete rows by an array of keys; for keys of one column."""
+        """Delete rows by an array of keys, where these are `in_arrays`."""
         (column,) = self._key
-        return final(f"DELETE FROM {self.own} AS t WHERE t.{quote(column.name)} {_operator(column)} ANY ({PARAMETER})")
+        return final(f"DELETE FROM {self.own} AS t WHERE t.{quote(column.name)} {_operator(column)} ANY ({PARAMETER}::{column.type}[])")
 
     @cached_property
     def delete_staged(self) -> bytes:
@@ -182,12 +186,17 @@ class Statements:
         return f"ROW({', '.join(f'{PARAMETER}::{column.type}' for column in self._key)})"
 
     @cached_property
+    def _matches_parameters(self) -> str:
+        """With the type told: of a composite type or an array the operator alone does not tell it."""
+        return self._matches(f"{PARAMETER}::{column.type}" for column in self._key)
+
+    @cached_property
     def _matches_staged(self) -> str:
         return self.meets("t", "s")
 
     def key_is(self, form: str) -> str:
         """The row of `t` whose key is given by parameters; `form` names them, with their number in place of `%d`."""
-        return self._matches(f"\0({form % i})s" for i in range(len(self._key)))
+        return self._matches(f"\0({form % i})s::{column.type}" for i, column in enumerate(self._key))
 
     def _matches(self, values: Iterable[str]) -> str:
         """The row of `t` whose key has these values, in the order of `key_names`."""

@@ -99,7 +99,7 @@ class TableWriter:
         return self._each(self._sql.insert, _rows(batch, self._sql.columns))
 
     def _delete(self, keys: pa.RecordBatch) -> Any:
-        if len(self._sql.key_names) == 1:
+        if self._sql.in_arrays:
             return self._connection.execute(self._sql.delete_any, [array_literal(keys.column(0))])
         if keys.num_rows <= SMALL_ROWS:
             return self._each(self._sql.delete, _rows(keys, self._sql.key_names))
