@@ -38,6 +38,8 @@ PINNED = {
 PINNED_AGAIN = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'"
 """libpq sends PGTZ and PGDATESTYLE of our own environment too, and the server takes them for the later word."""
 
+UNCONVERTED = "SET client_encoding = 'SQL_ASCII'"
+
 PINNED_SINCE = {"idle_session_timeout": (140000, "0"), "transaction_timeout": (170000, "0")}
 """Settings that exist only from a version on; set after connecting."""
 
@@ -103,10 +105,28 @@ def connect_replication(config: PostgresConfig) -> psycopg.Connection[tuple[Any,
         connection = psycopg.connect(conninfo(config, replication="database"), autocommit=True)
         try:
             connection.execute(PINNED_AGAIN)
+            if has_no_encoding(connection):
+                connection.execute(UNCONVERTED)
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+def has_no_encoding(connection: psycopg.Connection[tuple[Any, ...]]) -> bool:
+    """True for a database of encoding SQL_ASCII, whose texts are bytes that nobody has declared the meaning of."""
+    return connection.info.parameter_status("server_encoding") == "SQL_ASCII"
+
+
+@contextmanager
+def unconverted(connection: psycopg.Connection[tuple[Any, ...]]) -> Iterator[None]:
+    """Within it values come from such a database as they are, whether they are UTF-8 or not. Whoever writes them checks them."""
+    if not has_no_encoding(connection):
+        yield
+        return
+    connection.execute(UNCONVERTED)
+    yield
+    connection.execute("SET client_encoding = 'UTF8'")
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from headwater.domain.tables import TableName
 from headwater.ports.source import Chunk
 from headwater.sources.postgres.channel import Channel, readable
 from headwater.sources.postgres.config import PostgresConfig
-from headwater.sources.postgres.connect import connect, translated
+from headwater.sources.postgres.connect import connect, translated, unconverted
 from headwater.sources.postgres.moment import Moment
 from headwater.wire import copydata
 
@@ -111,14 +111,18 @@ class PostgresSnapshot:
             return _rows(session, table)[0]
 
     def chunks(self, table: TableName, key: Sequence[str], chunk_rows: int) -> list[Chunk]:
-        """See `Snapshot.chunks`. A key whose type brings its own operators is not cut."""
+        """See `Snapshot.chunks`. A key whose type brings its own operators, or whose texts are not UTF-8, is not cut."""
         whole = [Chunk(0, None, None)]
         with self._session() as session, translated(f"Planning the copy of {table} in {self._config.place}"):
             rows, pages = _rows(session, table)
             count = round(rows / chunk_rows)
             if count < 2 or not key or _key_types(session, table, key) is None:
                 return whole
-            bounds = _bounds(session, table, key, count, pages)
+            try:
+                with session.transaction():
+                    bounds = _bounds(session, table, key, count, pages)
+            except psycopg.errors.CharacterNotInRepertoire:
+                return whole
         edges = [None, *bounds, None]
         return [Chunk(i, after, upto) for i, (after, upto) in enumerate(pairwise(edges))]
 
@@ -127,7 +131,8 @@ class PostgresSnapshot:
         with self._session() as session, translated(f"Reading {table} in {self._config.place}"):
             self._check_files(session, table)
             statement = _copy_statement(session, table, columns, key, chunk).as_string(session)
-            yield from _copy_out(session, statement.encode())
+            with unconverted(session):
+                yield from _copy_out(session, statement.encode())
 
     def _check_files(self, session: Connection, table: TableName) -> None:
         """Lock the table against TRUNCATE and rewrites, and make sure that none has come between the moment and now."""

@@ -20,6 +20,9 @@ _ROW_CLASSES = ("22", "23")
 _ROW_STATES = frozenset({"54000", "P0001"})
 """Besides data and constraint errors: a value too long for an index, and a trigger of the target that refuses the row."""
 
+_ENCODING_STATES = frozenset({"22P05", "22021"})
+"""A character that the database's encoding lacks, and bytes that are no text in UTF-8 (from a source without an encoding)."""
+
 _SAID_NO = (
     "password authentication failed",
     "no pg_hba.conf entry",
@@ -60,8 +63,7 @@ def _reason(error: psycopg.Error, state: str, condition: str) -> str:
     if state[:2] in ("42", "3F", "3D", "0A", "28", "55"):
         return f"{diag.message_primary} ({state})."
     if state in _ENCODING_STATES:
-        encoding = f" ({server_encoding})" if server_encoding else ""
-        return f"a text{place} that the encoding of the target's database{encoding} can't hold ({state}). Use a target in UTF8."
+        return f"a text{place} that the encoding of the target's database can't hold ({state}). Write to a database in UTF8."
     return f"{condition}{place} ({state}). Make the target's column take every value that the source has."
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
-from psycopg.adapt import Dumper
+from psycopg.abc import Buffer
+from psycopg.adapt import Dumper, Loader
 from psycopg.pq import Format
 
 from headwater.targets.postgres.config import PostgresTargetConfig
@@ -65,6 +66,13 @@ class _TextDumper(Dumper):
         return obj
 
 
+class _NameLoader(Loader):
+    """Reads text as UTF-8 where the driver would give bytes."""
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode("utf-8", "replace")
+
+
 def connect(config: PostgresTargetConfig) -> Connection:
     """Open a connection in transactions of its own (not autocommit).
 
@@ -91,10 +99,20 @@ def connect(config: PostgresTargetConfig) -> Connection:
         connection.commit()
     except psycopg.Error as error:
         raise cannot_connect(config, error) from None
+    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        _convert_nothing(connection)
     connection.adapters.register_dumper(bytes, _TextDumper)
     connection.prepare_threshold = 2
     connection.prepared_max = PREPARED_MAX
     return connection
+
+
+def _convert_nothing(connection: Connection) -> None:
+    """Let a database of encoding SQL_ASCII take texts as the bytes that they are, UTF-8 or not; what we read there is names, in UTF-8."""
+    connection.execute("SET client_encoding = 'SQL_ASCII'")
+    connection.commit()
+    for type_ in ("text", "varchar", "name"):
+        connection.adapters.register_loader(type_, _NameLoader)
 
 
 def write_as_replica(connection: Connection) -> bool:
