@@ -89,7 +89,7 @@ def test_what_the_target_s_encoding_can_not_hold_is_refused(
     with direct(here, there) as chain:
         here.run(f"INSERT INTO t VALUES ('1', {literal(value, source)})")
         for act in (chain.copy, lambda: chain.follow(1)):
-            with pytest.raises(TargetError, match="a text.* that the encoding of the target's database can't hold") as refused:
+            with pytest.raises(TargetError, match=r"a text.* that the encoding of the target's database can't hold") as refused:
                 act()
             assert refused.value.kind == "row_refused"
             assert repr(value)[2:-1] not in str(refused.value)
