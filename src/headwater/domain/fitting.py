@@ -83,7 +83,7 @@ def _pair_problems(source: TableSchema, target: TableSchema, pair: tuple[str, st
 
 def _type_problems(source: TableSchema, target: TableSchema, pair: tuple[str, str], compatible: Compatible) -> list[str]:
     read, written = _column(source, pair[0]), _column(target, pair[1])
-    reason = compatible(read.type, written.type) if read and written else None
+    reason = compatible(read.base or read.type, written.base or written.type) if read and written else None
     if read is None or written is None or reason is None:
         return []
     return [f"{source.table}.{read.name} ({read.type}) can't fill {target.table}.{written.name} ({written.type}): {reason}."]

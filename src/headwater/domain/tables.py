@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _NAME = re.compile(r'(?:(?P<schema>"(?:[^"]|"")+"|[^".][^.]*)\.)?(?P<name>"(?:[^"]|"")+"|[^"].*)', re.DOTALL)
 
@@ -63,6 +63,8 @@ class Column:
     columns, which no mapping may write. `number` and `type_id` are the database's own words for which column and which type it is: they
     survive a new name, and a column that was dropped and added again has another number. 0 and empty where there are none; -1 where
     there is one that is not known any more.
+    `base` is the type by which its values behave, where that is not `type`: that of a domain, and what an own type is made of. It says how
+    a column may be joined, not which column it is.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Column:
     writable: bool = True
     number: int = 0
     type_id: str = ""
+    base: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

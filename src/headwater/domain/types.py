@@ -6,10 +6,11 @@ writes and means the same by it. Three answers follow from the promises:
 * A pair that keeps every value is allowed.
 * A pair that some values don't fit (`bigint` to `integer`, a shorter `varchar`) is allowed: the target refuses such a row
   loudly, with the task's position kept (P7).
-* A pair that changes values without a word (rounding, a dropped time zone) or can't work at all is refused, with the reason (P8).
+* A pair that changes values without a word (rounding, blanks, a dropped time zone) or can't work at all is refused, with the reason (P8).
 
-Types that this table does not know (enums, domains, extensions) are joined to themselves, to text and to one another: whether values fit
-is for the target to say, and it does so loudly.
+Besides PostgreSQL's spellings, those of `Column.base` are understood: `enum`, `row(...)` with the types of its fields, `range of ...`.
+Enums are joined to enums and texts, since labels are refused or equal. Rows and own ranges are joined to their like,
+types of extensions to those of the same name, and all of them to texts.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_SPELLING = re.compile(r"^(?P<name>[^(\[]+?)\s*(?:\((?P<length>[^)]*)\))?(?P<rest>[^(\[]*?)(?P<array>(?:\[\])*)$")
+_SPELLING = re.compile(r"^(?P<name>[^(\[]+?)\s*(?:\((?P<length>[^)]*)\))?(?P<rest>[^(\[]*?)$")
+_SHAPES = re.compile(r"enum$|row\(|range of ")
+_OWN = re.compile(rf'{_SHAPES.pattern}|.*[."]', re.DOTALL)
+"""Types that are not PostgreSQL's own."""
 
 _ALIASES = {
     "int2": "smallint",
@@ -36,15 +40,16 @@ _ALIASES = {
     "time": "time without time zone",
     "timetz": "time with time zone",
     "varbit": "bit varying",
+    '"bit"': "bit",
 }
 
 TEXTS = frozenset({"text", "character varying", "character", "citext", "name"})
 INTEGERS = frozenset({"smallint", "integer", "bigint"})
 
 _READS: dict[str, frozenset[str]] = {
-    "smallint": INTEGERS | {"numeric", "real", "double precision", "oid"},
-    "integer": INTEGERS | {"numeric", "double precision", "oid"},
-    "bigint": INTEGERS | {"numeric", "oid"},
+    "smallint": INTEGERS | {"numeric", "real", "double precision"},
+    "integer": INTEGERS | {"numeric", "double precision"},
+    "bigint": INTEGERS | {"numeric"},
     "oid": frozenset({"oid", "bigint", "numeric"}),
     "real": frozenset({"real", "double precision", "numeric"}),
     "double precision": frozenset({"double precision", "numeric"}),
@@ -68,20 +73,25 @@ _READS: dict[str, frozenset[str]] = {
     "macaddr8": frozenset({"macaddr8"}),
     "bit": frozenset({"bit", "bit varying"}),
     "bit varying": frozenset({"bit", "bit varying"}),
-    "pg_lsn": frozenset({"pg_lsn"}),
-    "tsvector": frozenset({"tsvector"}),
-    "tsquery": frozenset({"tsquery"}),
+    "int4range": frozenset({"int4range", "int8range"}),
+    "int4multirange": frozenset({"int4multirange", "int8multirange"}),
+    "txid_snapshot": frozenset({"txid_snapshot", "pg_snapshot"}),
+    "pg_snapshot": frozenset({"txid_snapshot", "pg_snapshot"}),
     **{kind: frozenset({kind}) for kind in ("point", "line", "lseg", "box", "path", "polygon", "circle")},
-    **{kind: frozenset({kind}) for kind in ("int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange")},
-    **{
-        kind: frozenset({kind})
-        for kind in ("int4multirange", "int8multirange", "nummultirange", "tsmultirange", "tstzmultirange", "datemultirange")
-    },
+    **{kind: frozenset({kind}) for kind in ("int8range", "numrange", "tsrange", "tstzrange", "daterange")},
+    **{kind: frozenset({kind}) for kind in ("int8multirange", "nummultirange", "tsmultirange", "tstzmultirange", "datemultirange")},
+    **{kind: frozenset({kind}) for kind in ("tsvector", "tsquery", "jsonpath", "pg_lsn", "xid", "xid8", "cid", "tid", "refcursor")},
+    **{kind: frozenset({kind}) for kind in ("regclass", "regtype", "regproc", "regprocedure", "regoper", "regoperator", "regrole")},
+    **{kind: frozenset({kind}) for kind in ("regnamespace", "regconfig", "regdictionary", "regcollation", "aclitem")},
+    **{kind: frozenset({kind}) for kind in ('"char"', "int2vector", "oidvector")},
 }
 """Source type -> target types, besides texts, that read what it writes and mean the same."""
 
 _FROM_TEXT = frozenset({"uuid", "json", "jsonb", "xml"})
 """Types that are often kept in texts at the source; a text that is none is refused by the target."""
+
+_ANY_TEXT = TEXTS - {"character", "name"}
+"""Texts that take what any type writes, arrays included."""
 
 _SILENT = {
     ("bigint", "double precision"): "large whole numbers would be rounded",
@@ -98,25 +108,26 @@ _SILENT = {
 
 @dataclass(frozen=True)
 class _Type:
-    """A type as `format_type` spells it, taken apart. `length` are the numbers in brackets, None where there are none."""
+    """A type as `format_type` spells it, taken apart. `length` are the numbers in brackets, None where there are none; `fields` the parts
+    that an interval is limited to; `own` where the type is not PostgreSQL's own."""
 
     name: str
-    length: tuple[int, ...] | None
-    array: bool
+    length: tuple[int, ...] | None = None
+    array: bool = False
+    fields: str = ""
+    own: bool = False
 
 
 def compatible(source_type: str, target_type: str) -> str | None:
     """None where a column of `source_type` may fill one of `target_type`; otherwise the reason why not, as half a sentence."""
     source, target = _read(source_type), _read(target_type)
-    if target.name in TEXTS and not target.array:
+    if target.name in _ANY_TEXT and not target.array:
         return None
     if source.array != target.array:
         return f"{source_type} is {'an array' if source.array else 'no array'} and {target_type} is {'one' if target.array else 'not'}"
     if (source.name, target.name) in _SILENT:
         return _SILENT[source.name, target.name]
-    if source.name == target.name:
-        return _loss(source, target)
-    if not _reads(source.name, target.name):
+    if not _reads(source, target):
         return f"{target_type} does not read the values of {source_type}"
     return _loss(source, target)
 
@@ -126,20 +137,30 @@ def fits(source_type: str, target_type: str) -> bool:
     return compatible(source_type, target_type) is None
 
 
-def _reads(source: str, target: str) -> bool:
-    if source in TEXTS:
-        return target in TEXTS or target in _FROM_TEXT or target not in _READS
-    if source in _READS and target in _READS:
-        return target in _READS[source]
-    return target in TEXTS or source not in _READS or target not in _READS
+def _reads(source: _Type, target: _Type) -> bool:
+    if source.name == target.name:
+        return True
+    if source.name == "box" and source.array:
+        return False  # its arrays are written with semicolons
+    if target.name in TEXTS:
+        return True
+    if target.own:
+        return target.name == "enum" and source.name in TEXTS
+    return target.name in (_FROM_TEXT if source.name in TEXTS else _READS.get(source.name, ()))
 
 
 def _loss(source: _Type, target: _Type) -> str | None:
-    """Lengths that would round; texts and bits that are too long are refused by the target, numbers and times are not."""
+    """What would be cut or filled up; texts and bits that are too long are refused by the target, numbers and times are not."""
+    if target.name == "name" and source.name != "name":
+        return "texts would be cut after 63 bytes"
+    if target.name == "character" and target.length and source.name != "character":
+        return "shorter texts would be filled up with blanks"
     if target.name == "numeric" and target.length is not None:
         scale = target.length[1] if len(target.length) > 1 else 0
         if _decimals(source) > scale:
             return f"decimals beyond the {scale} of the target would be rounded"
+    if target.fields and target.fields != source.fields:
+        return f"all but the {target.fields} would be lost"
     if target.name.startswith(("time", "interval")) and target.length and _fraction(source) > target.length[0]:
         return f"seconds would be rounded to {target.length[0]} decimals"
     return None
@@ -160,13 +181,30 @@ def _fraction(source: _Type) -> int:
 
 
 def _read(spelling: str) -> _Type:
-    found = _SPELLING.match(spelling.strip())
+    bare = spelling.strip()
+    while bare.endswith("[]"):
+        bare = bare[:-2]
+    array = bare != spelling.strip()
+    if bare in _ALIASES or bare in _READS:
+        return _Type(_ALIASES.get(bare, bare), array=array)
+    if _OWN.match(bare):
+        return _own(bare, array)
+    found = _SPELLING.match(bare)
     if found is None:
-        return _Type(spelling, None, array=False)
-    words = f"{found['name']}{found['rest'] or ''}".split()
-    name = " ".join(words).rpartition(".")[2].strip('"') if "." in found["name"] else " ".join(words)
-    numbers = re.findall(r"-?\d+", found["length"] or "")
-    return _Type(_ALIASES.get(name, name), tuple(int(n) for n in numbers) or None, array=bool(found["array"]))
+        return _Type(bare, array=array, own=True)
+    name = " ".join(f"{found['name']}{found['rest'] or ''}".split())
+    name, _, fields = name.partition(" ") if name.startswith("interval ") else (name, "", "")
+    numbers = tuple(int(n) for n in re.findall(r"-?\d+", found["length"] or "")) or None
+    name = _ALIASES.get(name, name)
+    return _Type(name, numbers, array, fields, own=name not in _READS and name not in TEXTS)
+
+
+def _own(spelling: str, array: bool) -> _Type:
+    """A type that is not PostgreSQL's own. Its schema counts for nothing: extensions lie where somebody has put them."""
+    name = spelling if _SHAPES.match(spelling) else spelling.rpartition(".")[2].strip('"')
+    if name == "citext":
+        return _Type(name, array=array)
+    return _Type(spelling if name in _READS else name, array=array, own=True)
 
 
 def name_of(spelling: str) -> str:

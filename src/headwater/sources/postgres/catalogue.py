@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 
+from headwater.dialects.postgres_types import BASE
 from headwater.domain.tables import Column, TableName, TableSchema
 
 TABLES = """
@@ -32,12 +33,13 @@ KEY = f"{INDEX_KEY} AND c.relreplident <> 'n'"
 DESCRIBE = f"""
 SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
        coalesce(a.attnum = ANY (k.columns), false), NOT a.attnotnull, a.attgenerated = '',
-       a.attnum, a.atttypid || ':' || a.atttypmod, c.oid::text
+       a.attnum, a.atttypid || ':' || a.atttypmod, c.oid::text, base.type
   FROM unnest(%s::text[], %s::text[]) AS wanted (schema, name)
   JOIN pg_namespace n ON n.nspname = wanted.schema
   JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p')
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
   LEFT JOIN LATERAL ({KEY}) k ON true
+  {BASE}
  ORDER BY n.nspname, c.relname, a.attnum
 """  # noqa: S608  glued from a constant
 
@@ -74,8 +76,8 @@ def describe(connection: Connection, wanted: Sequence[TableName]) -> dict[TableN
     """Today's schemas of the tables that exist."""
     columns: dict[tuple[TableName, str], list[Column]] = {}
     found = connection.execute(DESCRIBE, ([t.schema for t in wanted], [t.name for t in wanted]))
-    for schema, table, name, type_, key, nullable, writable, number, type_id, id_ in found:
-        column = Column(name, type_, key, nullable, writable, number, type_id)
+    for schema, table, name, type_, key, nullable, writable, number, type_id, id_, base in found:
+        column = Column(name, type_, key, nullable, writable, number, type_id, base)
         columns.setdefault((TableName(schema, table), id_), []).append(column)
     return {table: TableSchema(table, tuple(described), id_) for (table, id_), described in columns.items()}
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from headwater.dialects.postgres_types import BASE
 from headwater.domain.tables import Column, TableName, TableSchema
 from headwater.targets.postgres.session import Connection
 
@@ -27,14 +28,15 @@ JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.table_name
 WHERE c.relkind = ANY (%s::"char"[])
 """
 
-_COLUMNS = """
+_COLUMNS = f"""
 SELECT a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull AND NOT t.typnotnull, a.attgenerated = '',
-       a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL, a.attidentity = 'a'
+       a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL, a.attidentity = 'a', base.type
 FROM pg_attribute a
 JOIN pg_type t ON t.oid = a.atttypid
+{BASE}
 WHERE a.attrelid = ANY (%s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum
-"""
+"""  # noqa: S608  glued from a constant
 
 _KEYS = """
 SELECT i.indrelid, i.indexrelid, i.indisprimary, a.attname, format_type(a.atttypid, -1), a.attnotnull, o.oprname, s.nspname,
@@ -164,7 +166,7 @@ class TableInfo:
         """The table as the rest of the product sees it; its key is the primary key, else the first unique one without NULL."""
         key = next((k for k in self.keys if k.primary), None) or next((k for k in self.keys if k.never_null), None)
         names = key.names if key else frozenset()
-        return TableSchema(self.table, tuple(Column(c.name, c.type, c.name in names, c.nullable, c.writable) for c in self.columns))
+        return TableSchema(self.table, tuple(replace(c, key=c.name in names) for c in self.columns))
 
 
 def all_tables(connection: Connection) -> list[TableName]:
@@ -185,9 +187,9 @@ def read_tables(connection: Connection, tables: Sequence[TableName], kinds: str 
             table, oid, kind, unlogged, hides, usage, frozenset(privileges), referenced, deferrable, tuple(rules),
             unique > 1, frozenset(of_unique),
         )  # fmt: skip
-    for oid, name, kind, nullable, writable, default, always in connection.execute(_COLUMNS, [list(found)]):
+    for oid, name, kind, nullable, writable, default, always, base in connection.execute(_COLUMNS, [list(found)]):
         info = found[oid]
-        info.columns.append(Column(name, kind, nullable=nullable, writable=writable))
+        info.columns.append(Column(name, kind, nullable=nullable, writable=writable, base=base))
         info.defaults.update([name] if default else [])
         info.always_identity.update([name] if always else [])
     _read_keys(connection, found)
