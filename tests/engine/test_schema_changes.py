@@ -56,7 +56,7 @@ def bench(*names: str) -> Workbench:
         for i in range(5):
             t.insert(T, id=i, v=f"v{i}", w=f"w{i}")
     with made.capturing(), made.applying():
-        made.await_equal() if names == ("id", "v", "w") else made.await_applied()
+        wait_until(made.copied, what="all is copied")
         made.await_applied()
         wait_until(made.copied, what="the copy is marked as complete")
     return made
@@ -187,3 +187,27 @@ def test_a_mapping_that_is_copied_later_does_not_look_at_what_its_copy_has() -> 
     made.mappings[0] = replace(mapping(new, "id", "v", "w"), mapping_id="m-t.1")
     with made.capturing(), made.applying():
         made.await_equal()
+
+
+def test_a_change_that_no_row_tells_of_stops_the_task_too() -> None:
+    made = bench("id", "v")
+    with made.capturing(), made.applying() as running:
+        alter(made.source, schema(("id", 1, "integer"), ("v", 2, "text"), ("w", 5, "text")))  # not touched
+        wait_until(lambda: made.clock.move(1) and looked(made, 1), what="the journal tells of it")
+        made.await_applied()
+        assert not running.error
+        alter(made.source, schema(("id", 1, "integer"), ("w", 5, "text"), ("v", 6, "text")), v=b"default")
+        wait_until(lambda: made.clock.move(1) and not running.thread.is_alive(), what="the task has stopped")
+    (stop,) = running.error
+    assert isinstance(stop, Misfit)
+    assert "another one was given its name" in str(stop)
+    assert looked(made, 2)
+    with made.capturing():
+        began = made.clock.monotonic()
+        wait_until(lambda: made.clock.move(1) and made.clock.monotonic() > began + 30)
+    assert looked(made, 2), "each change is told once, restarts or not"
+
+
+def looked(made: Workbench, words: int) -> bool:
+    """True where the journal holds so many words of changed tables."""
+    return sum(batch.reshapes for placed in made.journal.history.frames for batch in placed.frame.batches) == words

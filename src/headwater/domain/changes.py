@@ -86,6 +86,11 @@ class ChangeBatch:
         first = FIXED_COLUMNS + len(self.schema.columns)
         return {int(self.data.schema.field(at).name[1:]): self.data.column(at) for at in range(first, self.data.num_columns)}
 
+    @property
+    def reshapes(self) -> bool:
+        """True where it brings no rows, but the word that the table has this schema now; such a word stands in a batch of its own."""
+        return bool(self.data.num_rows) and bool(self.data.column(2)[0].as_py() == Op.SHAPE)
+
     def value(self, column: int) -> pa.Array:
         """The values of the schema's column `column`."""
         return self.data.column(FIXED_COLUMNS + column)

@@ -84,7 +84,7 @@ def merge(mapping: TableMapping, batches: Sequence[ChangeBatch], *, exact: bool)
 
 def _replicated(stretch: Stretch, mapping: TableMapping) -> Stretch:
     """Without the changes that the mapping does not replicate, and without updates that can't show."""
-    left_out: list[int] = [Op.SHAPE]
+    left_out: list[int] = []
     if "INSERT" not in mapping.operations:
         left_out.append(Op.INSERT)
     if "DELETE" not in mapping.operations:

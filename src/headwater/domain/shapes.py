@@ -36,13 +36,15 @@ def places(mapping: TableMapping, schema: TableSchema) -> list[int]:
     return list(found)
 
 
-def misfit(mapping: TableMapping, schema: TableSchema) -> str | None:
-    """What the mapping does not find in the schema, as sentences with the repair; None where it fits."""
-    return _fitted(mapping, tuple(pair.shape for pair in mapping.columns), schema)[1]
+def misfit(mapping: TableMapping, schema: TableSchema, keyed: bool = True) -> str | None:
+    """What the mapping does not find in the schema, as sentences with the repair; None where it fits. `keyed`: the schema tells the key."""
+    return _fitted(mapping, tuple(pair.shape for pair in mapping.columns), schema, keyed)[1]
 
 
 @lru_cache(maxsize=4096)
-def _fitted(mapping: TableMapping, shapes: tuple[ColumnShape | None, ...], schema: TableSchema) -> tuple[tuple[int, ...], str | None]:
+def _fitted(
+    mapping: TableMapping, shapes: tuple[ColumnShape | None, ...], schema: TableSchema, keyed: bool = True
+) -> tuple[tuple[int, ...], str | None]:
     """Places and problem. `shapes` are those of the mapping's pairs, which don't count when pairs are compared."""
     problem = _table(shapes, schema)
     if problem is not None:
@@ -53,7 +55,7 @@ def _fitted(mapping: TableMapping, shapes: tuple[ColumnShape | None, ...], schem
             found.append(_place(mapping, pair, shape or ColumnShape(), schema))
         except _Misfit as one:
             problems.append(str(one))
-    if not problems:
+    if keyed and not problems:
         problems += _key(mapping, found, schema)
     return tuple(found), " ".join(dict.fromkeys(problems)) or None
 
@@ -111,7 +113,7 @@ def _renamed(mapping: TableMapping, pair: ColumnPair, schema: TableSchema, name:
 
 def _again(pair: ColumnPair, schema: TableSchema, column: Column) -> str:
     if column.number < 0:
-        return f"It can't be told any more which column of {schema.table} was called {pair.source} here. {COPY_AGAIN}"
+        return f"Columns of {schema.table} were dropped and added after this, and it can't be told any more which is which. {COPY_AGAIN}"
     return f"Column {pair.source} of {schema.table} was dropped, and another one was given its name. {COPY_AGAIN}"
 
 

@@ -20,6 +20,7 @@ from headwater.domain.lag import complete_us
 from headwater.domain.tables import TableName
 from headwater.engine.control import Clock, Control
 from headwater.engine.followed import Followed, MemoryNote, Note
+from headwater.engine.reshaped import Reshaped
 from headwater.ports.journal import JournalReader, JournalWriter, Retention
 from headwater.ports.runtime import CaptureReport
 from headwater.ports.source import Captured, Log, Source, Trail
@@ -39,7 +40,7 @@ REPORT_S = 0.5
 RETAIN_S = 30.0
 """How often old history is dropped."""
 
-LOOK_S = 15.0
+LOOK_S = 5.0
 """How often it is made sure that the source still lets us follow every table."""
 
 
@@ -107,6 +108,7 @@ class Keeper:
 
     def __init__(self, job: CaptureJob, log: Log, followed: Followed, control: Control, clock: Clock) -> None:
         self._job, self._log, self._followed, self._control, self._clock = job, log, followed, control, clock
+        self._reshaped = Reshaped(job.source, job.writer, job.note)
         end = job.writer.end()
         self._durable = end.position
         self._heard: Captured | None = None
@@ -116,6 +118,7 @@ class Keeper:
         self._heartbeat_at = self._report_at = now
         self._confirm_at, self._retain_at, self._look_at = now + IDLE_CONFIRM_S, now + RETAIN_S, now + LOOK_S
         self._reported_rows, self._reported_at = 0, now
+        self._look_at_shapes()
         self._say()
 
     def keep(self, captured: Captured) -> None:
@@ -140,10 +143,15 @@ class Keeper:
             self._retain_at = now + RETAIN_S
         if now >= self._look_at:
             self._followed.look()
+            self._look_at_shapes()
             self._look_at = now + LOOK_S
         if now >= self._report_at:
             self._say()
             self._report_at = now + REPORT_S
+
+    def _look_at_shapes(self) -> None:
+        source_now_us = self._clock.now_us() + self._report.clock_offset_us
+        self._reshaped.look(self._followed.tables, source_now_us, self._complete_us)
 
     def settle(self) -> None:
         """Make the place last heard durable and confirm it; a heartbeat alone may be lost, so it alone is never confirmed (P1)."""

@@ -85,6 +85,8 @@ class Batch:
         self.next_offset, self.whole = placed.next_offset, placed.frame.last
         self.transactions += stamps.num_rows if placed.frame.last else 0
         for batch in placed.frame.batches:
+            if batch.reshapes:
+                continue
             self.changes.append((placed.first_offset, batch))
             self.rows += batch.data.num_rows
             self.held_rows += batch.data.num_rows

@@ -37,13 +37,15 @@ T = TypeVar("T", int, str)
 @dataclass(frozen=True)
 class Known:
     """What is noted: names of the tables that were published; by lost and by stale table the offset from which on a copy may begin; by
-    table the mark of the last look (see `Source.watch`); and whose log was captured (`Log.history`)."""
+    table the mark of the last look (see `Source.watch`) and that of its columns (see `reshaped.py`); and whose log was captured
+    (`Log.history`)."""
 
     published: frozenset[str] = frozenset()
     lost: tuple[tuple[str, int], ...] = ()
     stale: tuple[tuple[str, int], ...] = ()
     marks: tuple[tuple[str, str], ...] = ()
     history: str = ""
+    shapes: tuple[tuple[str, str], ...] = ()
 
 
 class Note(Protocol):
@@ -82,7 +84,8 @@ class FileNote:
         if not self._path.exists():
             return Known()
         held = json.loads(self._path.read_text())
-        pairs = {name: tuple((table, value) for table, value in held.get(name, ())) for name in ("lost", "stale", "marks")}
+        names = ("lost", "stale", "marks", "shapes")
+        pairs = {name: tuple((table, value) for table, value in held.get(name, ())) for name in names}
         return Known(frozenset(held["published"]), **pairs, history=held.get("history", ""))
 
     def write(self, known: Known) -> None:

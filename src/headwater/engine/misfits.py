@@ -69,7 +69,8 @@ class Misfits:
     def _look(self, batch: ChangeBatch, first_offset: int) -> list[tuple[int, str]]:
         """Transactions of the frame, by index, from which on a mapping does not fit this batch, and why."""
         followed = self._followed.get(batch.schema.table, [])
-        problems = [(since, problem) for mapping, since in followed if (problem := misfit(mapping, batch.schema)) is not None]
+        found_by = [(since, misfit(mapping, batch.schema, keyed=not batch.reshapes)) for mapping, since in followed]
+        problems = [(since, problem) for since, problem in found_by if problem is not None]
         if not problems:
             if len(self._fitting) >= KNOWN_MAX:
                 self._fitting.clear()
