@@ -111,6 +111,32 @@ def reset(
     _done(as_json, f"Task {task} is reset {where}.\n{reset_text(outcome)}", task_id=task_id, date_from=moment, reset=outcome)
 
 
+@app.command()
+def remap(
+    task: Task,
+    table: Annotated[str, typer.Argument(help="The source table, schema.table.", metavar="TABLE")],
+    mapped: Annotated[list[str] | None, typer.Option("--map", help="Fill a target column: SOURCE=TARGET.", metavar="SOURCE=TARGET")] = None,
+    unmapped: Annotated[list[str] | None, typer.Option("--unmap", help="Leave a source column out.", metavar="SOURCE")] = None,
+    profile: ProfileFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change the mapping of a source table; without options save it as it is. The task must be stopped or failed."""
+    pairs = [pair.partition("=")[::2] for pair in mapped or []]
+    if any(not source or not target for source, target in pairs):
+        raise typer.BadParameter("write SOURCE=TARGET", param_hint="--map")
+    with service(profile) as client:
+        task_id = find(client, task)
+        found = [one for one in client.mappings(task_id)["mappings"] if one["source_table"] == table]
+        if not found:
+            raise _ended(f"Task {task} has no mapping of {table}; write it as schema.table.", REFUSED)
+        for mapping in found:
+            held = {one["target_column"]: one["source_column"] for one in mapping["mapping"]}
+            columns = {target: source for target, source in held.items() if source not in (unmapped or [])}
+            columns |= {target: source for source, target in pairs}
+            client.save_mapping(task_id, mapping, [(source, target) for target, source in columns.items()])
+    _done(as_json, f"The mapping of {table} is saved; start the task.", task_id=task_id, source_table=table)
+
+
 @contextmanager
 def service(profile: Path | None) -> Iterator[Client]:
     """A client of the service that the profile names; refusals and failures become messages and exit statuses."""

@@ -131,6 +131,16 @@ class Client:
         """The task's mappings with its two data sources."""
         return self._object("GET", f"/multi-tasks/{_segment(task_id)}/mappings", {"limit": PAGE_ROWS})
 
+    def save_mapping(self, task_id: str, mapping: Json, columns: Sequence[tuple[str, str]]) -> str:
+        """Save a mapping of `mappings` anew, with these pairs of (source column, target column)."""
+        body: Json = {
+            "source_table": mapping["source_table"],
+            "target_table": mapping["target_table"],
+            "mapping_columns": [{"source_column": source, "target_column": target} for source, target in columns],
+        }
+        path = f"/multi-tasks/{_segment(task_id)}/mappings/{_segment(mapping['id'])}"
+        return str(self._object("PUT", path, body=body)["mapping_id"])
+
     def reset(self, task_id: str, date_from_ms: int | None = None) -> str:
         """Take a task back to a moment, or to the beginning; returns the server's words."""
         body = {} if date_from_ms is None else {"date_from": date_from_ms}

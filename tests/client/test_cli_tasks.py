@@ -211,3 +211,17 @@ def test_our_client_reads_what_is_not_ours(client: Client) -> None:
     with pytest.raises(ApiError) as caught:
         client.call("GET", "/nothing")
     assert (caught.value.status, caught.value.code) == (404, "APIGW.0101")
+
+
+def test_a_mapping_is_changed_pair_by_pair(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.create_task("shop")
+    pairs = [{"source_column": name, "target_column": name} for name in ("id", "price", "note")]
+    held = {"mappings": [{"id": "m1", "source_table": "public.orders", "target_table": "public.o", "mapping": pairs}]}
+    saved: list[tuple[str, list[tuple[str, str]]]] = []
+    monkeypatch.setattr(Client, "mappings", lambda _self, _task_id: held)
+    monkeypatch.setattr(Client, "save_mapping", lambda _self, _task_id, mapping, columns: saved.append((mapping["id"], list(columns))))
+    assert run("remap", "shop", "public.orders", "--map", "amount=price", "--unmap", "note").exit_code == 0
+    assert run("remap", "shop", "public.orders").exit_code == 0
+    assert saved == [("m1", [("id", "id"), ("amount", "price")]), ("m1", [("id", "id"), ("price", "price"), ("note", "note")])]
+    assert run("remap", "shop", "public.none").exit_code == 1
+    assert run("remap", "shop", "public.orders", "--map", "amount").exit_code == 2
