@@ -77,7 +77,7 @@ def service(directory: Path) -> Iterator[Served]:
     (directory / "headwater.db").write_bytes(content)
     store = SqlStore(settings.metadata_url, KEY)
     try:
-        parts = assemble(settings, store)
+        parts = assemble(settings, store, KEY)
         yield Served(create_app(parts.services), parts, store, first)
     finally:
         store.close()

@@ -31,8 +31,10 @@ from headwater.engine.tidy import Tidy
 from headwater.engine.wishes import Terms
 from headwater.ports.journal import Retention
 from headwater.ports.store import Store
+from headwater.sealing import RowSeal, row_key
 from headwater.services.access import Access
 from headwater.services.data_sources import Connections, DataSources
+from headwater.services.dirty_rows import DirtyRowsAside
 from headwater.services.locks import TaskLocks
 from headwater.services.mappings import Mappings
 from headwater.services.monitoring import Monitoring
@@ -97,7 +99,7 @@ def serve(settings: Settings) -> None:
         store = SqlStore(settings.metadata_url, key)
         stack.callback(store.close)
         store.check_key()
-        run(assemble(settings, store), listener, settings)
+        run(assemble(settings, store, key), listener, settings)
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class Parts:
     services: Services
 
 
-def assemble(settings: Settings, store: Store) -> Parts:
+def assemble(settings: Settings, store: Store, key: bytes) -> Parts:
     """Put the service together over an open store. Starts no thread that does anything and connects to nothing."""
     clock = SystemClock()
     journal_dir = partial(adapters.journal_directory, settings.data_dir)
@@ -122,7 +124,7 @@ def assemble(settings: Settings, store: Store) -> Parts:
     supervisor = Supervisor(
         store,
         runtime,
-        Terms(journal_dir, retention(settings), settings.snapshot.streams, settings.stall_after_s, verify_load(settings)),
+        Terms(journal_dir, retention(settings), settings.snapshot.streams, settings.stall_after_s, verify_load(settings), row_key(key)),
         Tidy(store, adapters.source_of, adapters.target_of, journal_dir),
         complete_resets,
         clock,
@@ -141,6 +143,7 @@ def assemble(settings: Settings, store: Store) -> Parts:
         monitoring=Monitoring(store, supervisor, open_journal, now_ms, connections),
         verifications=verifications,
         vitals=Vitals(store, supervisor),
+        dirty_rows=DirtyRowsAside(store, connections, RowSeal(row_key(key)), clock.now_us),
         ready=lambda: unready(store, supervisor),
     )
     return Parts(supervisor, services)

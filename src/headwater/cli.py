@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 import headwater
-from headwater import cli_tasks, cli_verify
+from headwater import cli_dirty, cli_tasks, cli_verify
 
 if TYPE_CHECKING:  # commands import what they need: starting is most of what a short command does
     from headwater.services.setup import FirstAccess
@@ -39,9 +39,8 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_tasks.app, name="task")
-
+app.add_typer(cli_dirty.app, name="dirty")
 cli_tasks.app.command("verify")(cli_verify.verify)
-app.add_typer(cli_tasks.app, name="task")
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Directory of journals, key and metadata. [env: HEADWATER_DATA_DIR]")]
 DatabaseUrl = Annotated[

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,14 @@ REFUSED, MISUSED, UNREACHABLE = 1, 2, 3
 POLL_S = 1.0
 
 app = typer.Typer(help="List, show, start, stop and reset tasks of a running service.", no_args_is_help=True)
+
+
+class DirtyRowsPolicy(StrEnum):
+    """What to do with rows that the target refuses."""
+
+    STOP = "stop"
+    SET_ASIDE = "set-aside"
+
 
 Task = Annotated[str, typer.Argument(help="The task's id, or its name.", metavar="ID")]
 ProfileFile = Annotated[
@@ -137,6 +146,33 @@ def remap(
     _done(as_json, f"The mapping of {table} is saved; start the task.", task_id=task_id, source_table=table)
 
 
+@app.command("set")
+def set_task(
+    task: Task,
+    dirty_rows: Annotated[
+        DirtyRowsPolicy, typer.Option("--dirty-rows", help="What to do with rows that the target refuses: stop, or set-aside.")
+    ],
+    dirty_max: Annotated[
+        int | None, typer.Option("--dirty-max", help="Rows that may be set aside at the same time. [default: 100]")
+    ] = None,
+    dirty_per_minute_max: Annotated[
+        int | None,
+        typer.Option("--dirty-per-minute-max", help="Rows that may newly be set aside within any minute. [default: no such limit]"),
+    ] = None,
+    profile: ProfileFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change what a task does; a running task takes it up at once."""
+    limits = dirty_max, dirty_per_minute_max
+    if dirty_rows is DirtyRowsPolicy.STOP and limits != (None, None):
+        raise typer.BadParameter("limits go with set-aside only", param_hint="--dirty-rows")
+    with service(profile) as client:
+        task_id = find(client, task)
+        client.set_dirty_rows(task_id, dirty_rows.name, *limits)
+        policy = client.task(task_id)["detail"]["dirty_rows"]
+    _done(as_json, f"Task {task}: {policy_text(policy)}.", task_id=task_id, dirty_rows=policy)
+
+
 @contextmanager
 def service(profile: Path | None) -> Iterator[Client]:
     """A client of the service that the profile names; refusals and failures become messages and exit statuses."""
@@ -173,6 +209,14 @@ def find(client: Client, text: str) -> str:
     if named:
         raise ApiError(404, "-", f"{len(named)} tasks are named {text}; say which by its id: {', '.join(named)}")
     raise ApiError(404, "-", f"There is no task with the id or name {text}; see: headwater task list")
+
+
+def policy_text(policy: dict[str, Any]) -> str:
+    """What a task does with refused rows, in words."""
+    if policy["policy"] == "STOP":
+        return "it stops at the first row that the target refuses"
+    rate = policy["rows_per_minute_max"]
+    return f"refused rows are set aside, up to {policy['rows_max']}" + (f" and {rate} within a minute" if rate else "")
 
 
 def _follow(step: Callable[[], None]) -> None:

@@ -176,6 +176,7 @@ def _facts(task: Json) -> Table:
         ("lag", f"{show_duration(progress['lag_ms'])}   {_count(progress['lag_transactions'], 'transactions')} behind"),
         ("throughput", f"{progress['rows_per_s']:,.0f} rows/s"),
         ("rows", _rows(progress)),
+        ("dirty rows", _dirty(detail["dirty_rows"], progress["dirty_open"])),
         ("applied up to", show_time(progress["commit_ms"])),
         ("window", "-" if window is None else f"{show_time(window['earliest_ms'])}"),
     ]
@@ -188,9 +189,36 @@ def _facts(task: Json) -> Table:
     return grid
 
 
+def _dirty(policy: Json, open_rows: int | None) -> str:
+    """What is set aside, and of how many that may be."""
+    if policy["policy"] == "STOP" and not open_rows:
+        return "stop at the first"
+    limit = f" of {policy['rows_max']:,}" if policy["policy"] != "STOP" else "; stop at the next"
+    return f"{'?' if open_rows is None else format(open_rows, ',')} set aside{limit}"
+
+
 def _rows(progress: Json) -> str:
     return ", ".join(f"{progress[f'rows_{op}']:,} {op}" for op in ("copied", "inserted", "updated", "deleted"))
 
 
 def _count(number: int | None, unit: str) -> str:
     return "-" if number is None else f"{number:,} {unit}"
+
+
+def dirty_list(rows: Sequence[Json]) -> RenderableType:
+    """Set-aside rows, one line each."""
+    if not rows:
+        return Text("No rows are set aside.")
+    table = Table("row", "state", "table", "what", "since", "times", "reason", box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        by = f" by {row['settled_by']}" if row["settled_by"] else ""
+        table.add_row(
+            row["id"],
+            plain(row["state"] + by),
+            plain(row["target_table"]),
+            row["kind"],
+            show_time(row["first_ms"]).partition(" (")[0],
+            str(row["times"]),
+            plain(row["reason"]),
+        )
+    return table

@@ -6,7 +6,7 @@ Answers come back as the contract's JSON. `Client` may be used from one thread a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
@@ -22,6 +22,7 @@ TIMEOUT_S = 60.0
 """Longer than the server's own limits towards the databases, so that its explanation arrives."""
 
 PAGE_ROWS = 999
+DIRTY_ROWS = 500
 
 
 class ApiError(Exception):
@@ -145,6 +146,33 @@ class Client:
         """Take a task back to a moment, or to the beginning; returns the server's words."""
         body = {} if date_from_ms is None else {"date_from": date_from_ms}
         return str(self._object("POST", f"/multi-tasks/{_segment(task_id)}/reset", body=body)["message"])
+
+    def set_dirty_rows(self, task_id: str, policy: str, rows_max: int | None = None, rows_per_minute_max: int | None = None) -> None:
+        """Say what a task does with rows that its target refuses: STOP or SET_ASIDE, the latter within limits."""
+        dirty_rows = {"policy": policy, "rows_max": rows_max, "rows_per_minute_max": rows_per_minute_max}
+        self.call("PUT", f"/multi-tasks/{_segment(task_id)}", body={"dirty_rows": dirty_rows})
+
+    # Set-aside rows
+
+    def dirty_rows(self, task_id: str, state: str = "open", *, rows: bool = False) -> Iterator[Json]:
+        """Set-aside rows in a state (`""`: all), newest first, with their values where asked for."""
+        path, offset = f"/tasks/{_segment(task_id)}/dirty-rows", 0
+        while True:
+            query = {"state": state, "rows": str(rows).lower(), "limit": DIRTY_ROWS, "offset": offset}
+            page = self._object("GET", path, query)
+            yield from page["entities"]
+            offset += len(page["entities"])
+            if not page["entities"] or offset >= page["total"]:
+                return
+
+    def mend_dirty_rows(self, task_id: str, action: Literal["retry", "discard"], ids: Sequence[str]) -> Json:
+        """Retry or discard set-aside rows: which ones were `done`, `refused` again (with reasons), or `left`."""
+        whole: Json = {"done": [], "refused": [], "left": []}
+        for start in range(0, len(ids), DIRTY_ROWS):
+            body = {"ids": list(ids[start : start + DIRTY_ROWS])}
+            answer = self._object("POST", f"/tasks/{_segment(task_id)}/dirty-rows/{action}", body=body)
+            whole = {name: found + answer[name] for name, found in whole.items()}
+        return whole
 
     # All tasks
 

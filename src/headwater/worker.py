@@ -92,6 +92,7 @@ def run_apply(order: ApplyOrder, epoch: int, control: Control) -> None:
     """Build and run an apply."""
     from headwater import adapters
     from headwater.engine.apply import ApplyJob, apply
+    from headwater.sealing import RowSeal
 
     job = ApplyJob(
         order.task_id,
@@ -101,6 +102,8 @@ def run_apply(order: ApplyOrder, epoch: int, control: Control) -> None:
         adapters.target(order.target.type, order.target.id, order.target.content, order.target.secrets),
         lambda: adapters.journal_reader(Path(order.journal_dir)),
         order.copy_streams,
+        dirty=order.dirty,
+        seal=RowSeal(order.row_key) if order.row_key else None,
     )
     apply(job, control, SystemClock())
 
@@ -204,6 +207,7 @@ def _log_as_json() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json())
     logging.basicConfig(handlers=[handler], level=logging.INFO)
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of each pipeline that a refused row ends
 
 
 if __name__ == "__main__":

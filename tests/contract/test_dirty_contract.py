@@ -63,6 +63,7 @@ def test_what_is_refused_tentatively_is_undone_and_nothing_else(place: Place) ->
 def test_records_are_one_commit_with_rows_and_checkpoint_p3(place: Place) -> None:
     run = opened(place)
     put(run, (1, "x", None))
+    assert (run.stands(mapping(), [b"1"]), run.stands(mapping(), [b"2"])) == (True, False)
     run.dirty.put([RECORD])
     run.rollback()
     assert run.dirty.held() == []

@@ -88,7 +88,8 @@ def test_every_command_and_option_is_in_the_reference() -> None:
     commands = {f"headwater {name}": command for name, command in group.commands.items()}  # type: ignore[attr-defined]
     tasks = commands.pop("headwater task")
     commands |= {f"headwater task {name}": command for name, command in tasks.commands.items()}
-    assert set(re.findall(r"\| `(headwater(?: task)? \w+)", told)) == set(commands)
+    commands |= {f"headwater dirty {name}": command for name, command in commands.pop("headwater dirty").commands.items()}
+    assert set(re.findall(r"\| `(headwater(?: task| dirty)? \w+)", told)) == set(commands)
     for name, command in commands.items():
         assert f"`{name}" in told
         for option in (o for parameter in command.params for o in parameter.opts if o.startswith("--")):

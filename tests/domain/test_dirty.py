@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pyarrow as pa
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.domain.dirty import DirtyRow, Key, Values, fold, key_text, read_key, rows_with, touched
-from headwater.domain.errors import RowRefused
 from headwater.domain.mapping import ColumnPair, TableMapping
 from headwater.domain.merge import MergeStep, Move
 from headwater.domain.tables import TableName
@@ -32,66 +30,27 @@ OTHER = batch((b"2", b"x", b"ok"), names=("id", "n", "a"))
 
 
 def test_an_update_that_lacks_values_is_completed_from_the_row_that_was_set_aside() -> None:
-    (step,) = fold(MAPPING, MergeStep(partials=(UPDATE,)), {K: WHOLE})
+    step = fold(MAPPING, MergeStep(partials=(UPDATE,)), {K: WHOLE})
     assert step.partials == (OTHER,)
     assert step.upserts == batch((b"1", b"x", b"ok", b"B"))
 
 
 def test_an_update_over_an_update_knows_what_both_know() -> None:
     over = batch((b"1", b"x", b"C"), names=("id", "n", "big"))
-    (step,) = fold(MAPPING, MergeStep(partials=(over,)), {K: SOME})
+    step = fold(MAPPING, MergeStep(partials=(over,)), {K: SOME})
     assert step.partials == (batch((b"1", b"x", b"bad", b"C")),)
     assert step.upserts is None
 
 
 def test_an_update_of_a_row_that_has_to_go_is_nothing() -> None:
-    (step,) = fold(MAPPING, MergeStep(partials=(UPDATE,)), {K: GONE})
+    step = fold(MAPPING, MergeStep(partials=(UPDATE,)), {K: GONE})
     assert step == MergeStep(partials=(OTHER,))
 
 
 def test_an_insert_at_a_set_aside_key_may_meet_the_old_row() -> None:
     new = batch((b"1", b"x", b"ok", b"N"), (b"3", b"x", b"ok", b"N"))
-    (step,) = fold(MAPPING, MergeStep(inserts=new), {K: GONE})
+    step = fold(MAPPING, MergeStep(inserts=new), {K: GONE})
     assert (step.inserts, step.upserts) == (new.slice(1), new.slice(0, 1))
-
-
-def moved(to: bytes, **values: bytes) -> Move:
-    return Move(K, {"id": to, "n": b"x", **values})
-
-
-def test_a_key_change_of_a_whole_row_is_a_removal_and_a_row() -> None:
-    first, last = moved(b"7", a=b"ok"), Move((b"8", b"x"), {"id": b"9", "n": b"x", "a": b"ok"})
-    steps = fold(MAPPING, MergeStep(moves=(last, first, last)), {K: WHOLE})
-    gone = batch(K, names=("id", "n"))
-    written = MergeStep(deletes=gone, upserts=batch((b"7", b"x", b"ok", b"B")))
-    assert steps == [MergeStep(moves=(last,)), written, MergeStep(moves=(last,))]
-
-
-def test_a_key_change_of_a_row_at_the_target_moves_it_with_what_is_known() -> None:
-    (step,) = fold(MAPPING, MergeStep(moves=(moved(b"7", big=b"N"),)), {K: SOME})
-    assert step.moves == (moved(b"7", big=b"N", a=b"bad"),)
-
-
-def test_a_key_change_of_a_row_that_has_to_go_updates_the_new_key_alone() -> None:
-    (step,) = fold(MAPPING, MergeStep(moves=(moved(b"7", a=b"ok"),)), {K: GONE})
-    assert (step.moves, step.partials) == ((), (batch((b"7", b"x", b"ok"), names=("id", "n", "a")),))
-
-
-def test_a_key_change_to_the_place_of_a_row_that_has_to_go_is_not_guessed() -> None:
-    with pytest.raises(RowRefused):
-        fold(MAPPING, MergeStep(moves=(Move((b"5", b"x"), {"id": b"1", "n": b"x"}),)), {K: GONE})
-
-
-@pytest.mark.parametrize("held", [WHOLE, SOME, GONE])
-def test_what_is_folded_stays_as_it_is(held: DirtyRow) -> None:
-    for step in (
-        MergeStep(partials=(UPDATE,)),
-        MergeStep(moves=(moved(b"7", a=b"ok"),)),
-        MergeStep(truncate=True, deletes=batch(K, names=("id", "n"))),
-    ):
-        once = fold(MAPPING, step, {K: held})[0]
-        if touched(MAPPING, once, {K}) and held is not WHOLE:
-            assert fold(MAPPING, once, {K: held})[0] == once
 
 
 def test_keys_are_found_by_all_their_columns() -> None:
@@ -99,7 +58,7 @@ def test_keys_are_found_by_all_their_columns() -> None:
     rows = batch((b"1", b"y"), (b"2", b"y"), (b"1", b"x"), (b"3", b"x"), names=("id", "n"))
     assert rows_with(MAPPING, rows, wanted) == {1: (b"2", b"y"), 2: (b"1", b"x")}
     assert touched(MAPPING, MergeStep(truncate=True), wanted) == wanted
-    assert touched(MAPPING, MergeStep(moves=(moved(b"2"),)), {K, (b"2", b"x")}) == {K, (b"2", b"x")}
+    assert touched(MAPPING, MergeStep(moves=(Move(K, {"id": b"2", "n": b"x"}),)), {K, (b"2", b"x")}) == {K, (b"2", b"x")}
 
 
 values = st.none() | st.binary(max_size=8)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -57,8 +58,16 @@ def target_name(task_id: str, source: TableName) -> TableName:
 
 def combined_task(task_id: str) -> Task:
     """A task that is wished to run and was never started."""
-    names = {"source_id": "source", "target_id": "target", "source_app_id": "app", "target_app_id": "app"}
-    texts = {"name": task_id, "task_type": "REALTIME", "description": "", "tag": "", "error_kind": "", "message": "", "state": "saved"}
+    names: dict[str, Any] = {"source_id": "source", "target_id": "target", "source_app_id": "app", "target_app_id": "app"}
+    texts: dict[str, Any] = {
+        "name": task_id,
+        "task_type": "REALTIME",
+        "description": "",
+        "tag": "",
+        "error_kind": "",
+        "message": "",
+        "state": "saved",
+    }
     return Task(
         id=task_id,
         scope=SCOPE,

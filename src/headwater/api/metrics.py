@@ -41,10 +41,11 @@ LAG_TRANSACTIONS = Family(
 ROWS = Family(
     "headwater_task_rows_total",
     "rows",
-    "Rows since the run's start by operation: read from the journal, inserted, updated, deleted, copied.",
+    "Rows since the run's start by operation: read from the journal, inserted, updated, deleted, copied, dirty (newly set aside).",
     (*TASK, "op"),
     counter=True,
 )
+DIRTY = Family("headwater_task_dirty_rows", "rows", "Rows that the target refused and that are set aside, open.", TASK)
 TASK_RATE = Family("headwater_task_rows_per_second", "rows/s", "Rows that the task writes at the moment.", TASK)
 TASK_TRANSACTIONS = Family(
     "headwater_task_transactions_total", "transactions", "Source transactions applied since the run's start.", TASK, counter=True
@@ -67,7 +68,7 @@ DIFFERENT = Family(
 )
 
 FAMILIES = (
-    STATE, LAG, LAG_TRANSACTIONS, ROWS, TASK_RATE, TASK_TRANSACTIONS,
+    STATE, LAG, LAG_TRANSACTIONS, ROWS, DIRTY, TASK_RATE, TASK_TRANSACTIONS,
     BEHIND, CAPTURED_ROWS, CAPTURED_TRANSACTIONS, CAPTURE_RATE, JOURNAL_BYTES, EARLIEST, LATEST,
     VERIFIED, DIFFERENT,
 )  # fmt: skip
@@ -125,8 +126,9 @@ def _of_apply(report: ApplyReport) -> Iterator[tuple[Family, tuple[str, ...], fl
     if report.lag_ms is not None:
         yield LAG, (), report.lag_ms / 1000
     yield LAG_TRANSACTIONS, (), report.lag_transactions
-    for op in ("read", "inserted", "updated", "deleted", "copied"):
+    for op in ("read", "inserted", "updated", "deleted", "copied", "dirty"):
         yield ROWS, (op,), getattr(report, f"rows_{op}")
+    yield DIRTY, (), report.dirty_open
     yield TASK_RATE, (), report.rows_per_s
     yield TASK_TRANSACTIONS, (), report.transactions
 

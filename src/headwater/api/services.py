@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from headwater.ports.store import Scope
 from headwater.services.access import Access
 from headwater.services.data_sources import DataSources
+from headwater.services.dirty_rows import DirtyRowsAside
 from headwater.services.mappings import Mappings
 from headwater.services.monitoring import Monitoring
 from headwater.services.tasks import Tasks
@@ -37,6 +38,7 @@ class Services:
     monitoring: Monitoring
     verifications: Verifications
     vitals: Vitals
+    dirty_rows: DirtyRowsAside
     ready: Callable[[], Sequence[str]]
 
 

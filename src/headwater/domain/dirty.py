@@ -16,9 +16,8 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headwater.domain.errors import RowRefused
 from headwater.domain.mapping import TableMapping
-from headwater.domain.steps import MergeStep, Move
+from headwater.domain.steps import MergeStep
 
 Key = tuple[bytes | None, ...]
 Values = Mapping[str, bytes | None]
@@ -138,18 +137,10 @@ def touched(mapping: TableMapping, step: MergeStep, keys: Collection[Key]) -> se
     return found
 
 
-def fold(mapping: TableMapping, step: MergeStep, held: Mapping[Key, DirtyRow]) -> list[MergeStep]:
-    """The step, as it has to be written where `held` rows lie over the table; more than one where a key change meets such a row.
-
-    Of several steps only the first is folded: what becomes of it decides about the others.
-
-    Raises:
-        RowRefused: a key change needs the place of a row whose removal was set aside.
-    """
+def fold(mapping: TableMapping, step: MergeStep, held: Mapping[Key, DirtyRow]) -> MergeStep:
+    """The step, as it has to be written where `held` rows lie over the table; without its moves (see `engine/careful.py`)."""
     if not held:
-        return [step]
-    if step.moves:
-        return _fold_moves(mapping, step.moves, held)
+        return step
     inserts, known = _without(mapping, step.inserts, held)
     made: list[DirtyRow] = []
     partials = []
@@ -161,32 +152,7 @@ def fold(mapping: TableMapping, step: MergeStep, held: Mapping[Key, DirtyRow]) -
     known += [row.values for row in made if row.kind == "write"]
     updated = [row.step(mapping).partials[0] for row in made if row.kind == "update"]
     upserts = _joined(step.upserts, _batch(known, names) if known else None)
-    return [replace(step, inserts=inserts, upserts=upserts, partials=(*partials, *updated))]
-
-
-def _fold_moves(mapping: TableMapping, moves: Sequence[Move], held: Mapping[Key, DirtyRow]) -> list[MergeStep]:
-    """A moved row whose values are all known is deleted and written; one that stands at the target moves with what is known."""
-    kept: list[Move] = []
-    for at, move in enumerate(moves):
-        new = key_of(mapping, move.values)
-        row = held.get(move.old_key) or held.get(new)
-        if row is None:
-            kept.append(move)
-            continue
-        if move.old_key not in held and row.kind == "delete":
-            raise RowRefused(f"A change of key in {mapping.target} needs the place of a row whose removal the target refuses.")
-        values = {**row.values, **move.values}
-        if row.kind == "update":
-            kept.append(replace(move, values=values))
-            continue
-        folded = [MergeStep(moves=tuple(kept))] if kept else []
-        if row.kind == "write":
-            gone = _batch([dict(zip((pair.target for pair in mapping.key), move.old_key, strict=True))], [p.target for p in mapping.key])
-            folded.append(MergeStep(deletes=gone, upserts=_batch([values], [pair.target for pair in mapping.columns])))
-        else:  # the old row is gone at the source, so there is nothing to move: see `Move`
-            folded.append(DirtyRow("update", move.values).step(mapping))
-        return folded + ([MergeStep(moves=tuple(moves[at + 1 :]))] if moves[at + 1 :] else [])
-    return [MergeStep(moves=tuple(kept))]
+    return replace(step, inserts=inserts, upserts=upserts, partials=(*partials, *updated))
 
 
 def _without(mapping: TableMapping, batch: pa.RecordBatch | None, keys: Collection[Key]) -> tuple[pa.RecordBatch | None, list[Values]]:

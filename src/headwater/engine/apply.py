@@ -69,10 +69,10 @@ def apply(job: ApplyJob, control: Control, clock: Clock) -> None:
     job.target.raise_epoch(job.task_id, job.epoch)
     with closing(job.target.open(job.task_id, job.epoch, job.mappings)) as run, closing(job.open_reader()) as reader:
         place = joined(run.checkpoint(), reader)
-        dirty = DirtyRows(run, job.task_id, job.dirty, job.seal, clock)
+        dirty = DirtyRows(run, job.task_id, job.mappings, job.dirty, job.seal, clock)
         with Watchdog(run, tally):
             while not control.stopping:
-                dirty.load({mapping.mapping_id for mapping in job.mappings}, place)
+                dirty.load(place)
                 tally.dirty(dirty)
                 place = copy(CopyJob(job.source, run, reader, job.mappings, dirty, job.copy_streams), place, control, tally, clock)
                 if place.offset is None or control.stopping:
@@ -123,7 +123,7 @@ class Follower:
 
         What was written together with the beginning of a large transaction, within which the table changed, is read once more for that.
         """
-        self._repairer = Repairer(self._job.mappings, self._job.source, self._run, self._reader, control, self._clock)
+        self._repairer = Repairer(self._job.mappings, self._job.source, self._run, self._reader, control, self._clock, self._dirty)
         found = self._read(control, None)
         if found is not None and self._place.offset != found.offset:
             self._read(control, found)
@@ -150,7 +150,7 @@ class Follower:
         """Leave the target with everything committed that was complete; a transaction that was not is given up."""
         if self._writing:
             self._run.rollback()
-            self._dirty.load({mapping.mapping_id for mapping in self._job.mappings}, self._place)
+            self._dirty.load(self._place)
             self._writing = False
         if self._passed != self._place:
             self._commit(self._passed)

@@ -15,7 +15,7 @@ from headwater.domain.dirty import DirtyRow, Key, fold, key_of, touched
 from headwater.domain.errors import HeadwaterError, RowRefused
 from headwater.domain.isolate import Part, Piece, Refused, assemble, isolate, parts
 from headwater.domain.mapping import TableMapping
-from headwater.domain.merge import MergedTable, MergeStep
+from headwater.domain.merge import MergedTable, MergeStep, Move
 from headwater.ports.target import Writing, Written
 
 Place = tuple[str, Key]
@@ -63,11 +63,41 @@ class Careful:
     def _next(self, table: MergedTable, steps: deque[MergeStep]) -> MergedTable | None:
         """A table's next step, folded."""
         while steps:
-            folded = fold(table.mapping, steps.popleft(), self._rows.get(table.mapping.mapping_id, {}))
-            steps.extendleft(reversed(folded[1:]))
-            if not folded[0].empty:
-                return replace(table, steps=(folded[0],))
+            step, held = steps.popleft(), self._rows.get(table.mapping.mapping_id, {})
+            if step.moves and touched(table.mapping, step, held.keys()):
+                for move in step.moves:
+                    self._move(table, move)
+                continue
+            folded = fold(table.mapping, step, held)
+            if not folded.empty:
+                return replace(table, steps=(folded,))
         return None
+
+    def _move(self, table: MergedTable, move: Move) -> None:
+        """A change of key which lacks values (see `Move`), where set-aside rows may lie over its old or its new place."""
+        mapping, new = table.mapping, key_of(table.mapping, move.values)
+        held = self._rows.get(mapping.mapping_id, {})
+        removal = DirtyRow("delete", {pair.target: value for pair, value in zip(mapping.key, new, strict=True)})
+        if new in held and held[new].kind == "delete":
+            self._write_row(table, removal)
+            if new in held:
+                raise RowRefused(f"A change of key in {mapping.target} needs the place of a row whose removal the target refuses.")
+        old = held.get(move.old_key)
+        gone = DirtyRow("delete", {pair.target: value for pair, value in zip(mapping.key, move.old_key, strict=True)})
+        if (new in held and held[new].kind == "write") or self._target.stands(mapping, new):
+            self._write_row(table, DirtyRow("update", move.values))
+            self._write_row(table, gone)
+        elif old is None or old.kind == "update":
+            known = {**(old.values if old else {}), **move.values}
+            self._write_level([replace(table, steps=(MergeStep(moves=(replace(move, values=known),)),))])
+        elif old.kind == "write":
+            self._write_row(table, gone)
+            self._write_row(table, DirtyRow("write", {**old.values, **move.values}))
+
+    def _write_row(self, table: MergedTable, row: DirtyRow) -> None:
+        step = fold(table.mapping, row.step(table.mapping), self._rows.get(table.mapping.mapping_id, {}))
+        if not step.empty:
+            self._write_level([replace(table, steps=(step,), exact=False)])
 
     def _write_level(self, level: Sequence[MergedTable]) -> None:
         refused: list[Refused] = []

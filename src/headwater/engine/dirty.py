@@ -29,6 +29,7 @@ from headwater.domain.dirty import (
 )
 from headwater.domain.errors import DirtyLimit, RowRefused
 from headwater.domain.isolate import TooMany
+from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable
 from headwater.engine.careful import Bad, Careful, Place, attempt
 from headwater.engine.control import Clock
@@ -59,7 +60,10 @@ class At:
 class DirtyRows:
     """The set-aside rows of one run. `new_rows` counts those that it was the first to set aside; a replay adds none."""
 
-    def __init__(self, run: TargetRun, task_id: str, policy: DirtyPolicy, seal: Seal | None, clock: Clock) -> None:
+    def __init__(
+        self, run: TargetRun, task_id: str, mappings: Sequence[TableMapping], policy: DirtyPolicy, seal: Seal | None, clock: Clock
+    ) -> None:
+        self._mapping_ids = {mapping.mapping_id for mapping in mappings}
         self._run, self._task_id, self._seal, self._clock = run, task_id, seal, clock
         self._policy = policy if seal is not None else DirtyPolicy()
         self._held: dict[Place, DirtyRecord] = {}
@@ -67,7 +71,7 @@ class DirtyRows:
         self._recent: deque[int] = deque()
         self.new_rows = self._new_committed = 0
 
-    def load(self, mapping_ids: set[str], place: Checkpoint) -> None:
+    def load(self, place: Checkpoint) -> None:
         """Read what is set aside, also again after a rollback. What belongs to mappings that are gone or were changed is over. Commits."""
         if self._seal is None:
             return
@@ -77,11 +81,11 @@ class DirtyRows:
         self.new_rows = self._new_committed
         records = self._run.dirty.held()
         for record in records:
-            if record.mapping_id in mapping_ids:
+            if record.mapping_id in self._mapping_ids:
                 key = read_key(self._seal.open(record.sealed_key, sealed_at(self._task_id, record.id, "key")))
                 self._hold((record.mapping_id, key), record)
                 self._recent += [record.first_us] if record.first_us > self._clock.now_us() - RATE_US else []
-        gone = [record.id for record in records if record.mapping_id not in mapping_ids]
+        gone = [record.id for record in records if record.mapping_id not in self._mapping_ids]
         self._run.dirty.settle(gone, "removed", "", self._clock.now_us())
         self._run.commit(place) if gone else self._run.rollback()
 
@@ -169,6 +173,7 @@ class DirtyRows:
         ids = {place: self._id(place) for place in bad}
         known = self._run.dirty.known(list(ids.values()))
         records = []
+        open_before, new_before = self.open_rows, self.new_rows
         for place, one in bad.items():
             before = known.get(ids[place])
             record, is_new = self._record(ids[place], place, one, at, before)
@@ -177,7 +182,8 @@ class DirtyRows:
             if is_new:
                 self.new_rows += 1
                 self._recent.append(record.last_us)
-        self._check_limits(records)
+        if self.open_rows > open_before or self.new_rows > new_before:
+            self._check_limits(records)
         self._run.dirty.put(records)
 
     def _record(self, id: str, place: Place, bad: Bad, at: At, before: DirtyRecord | None) -> tuple[DirtyRecord, bool]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from headwater.domain.dirty import STOP, DirtyPolicy
 from headwater.domain.mapping import Beside, ColumnPair, ColumnShape, TableMapping
 from headwater.domain.tables import TableName
 from headwater.ports.journal import Retention
@@ -63,6 +64,8 @@ class ApplyOrder:
     journal_dir: str
     mappings: tuple[TableMapping, ...]
     copy_streams: int = 2
+    dirty: DirtyPolicy = STOP
+    row_key: str = field(default="", repr=False)  # what set-aside rows are sealed with; see sealing.py
 
     def payload(self) -> Payload:
         """As JSON."""
@@ -81,6 +84,8 @@ class ApplyOrder:
             payload["journal_dir"],
             _mappings(payload["mappings"]),
             payload["copy_streams"],
+            DirtyPolicy(**payload["dirty"]),
+            payload["row_key"],
         )
 
 

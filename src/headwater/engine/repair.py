@@ -17,10 +17,11 @@ from contextlib import closing
 import pyarrow as pa
 
 from headwater.domain.comparing import PLAIN
-from headwater.domain.errors import Fenced, HeadwaterError, TargetError
+from headwater.domain.errors import DirtyLimit, Fenced, HeadwaterError, TargetError
 from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable, MergeStep
 from headwater.engine.control import Clock, Control
+from headwater.engine.dirty import At, DirtyRows
 from headwater.engine.log import Log
 from headwater.engine.touched import touched
 from headwater.ports.compare import Key, Part
@@ -44,8 +45,16 @@ class Repairer:
     """Carries out the newest wish that came over the worker's line. Belongs to the thread that writes."""
 
     def __init__(
-        self, mappings: Sequence[TableMapping], source: Source, run: TargetRun, reader: JournalReader, control: Control, clock: Clock
+        self,
+        mappings: Sequence[TableMapping],
+        source: Source,
+        run: TargetRun,
+        reader: JournalReader,
+        control: Control,
+        clock: Clock,
+        dirty: DirtyRows,
     ) -> None:
+        self._dirty = dirty
         self._mappings = {m.mapping_id: m for m in mappings}
         self._source, self._run, self._reader, self._control, self._clock = source, run, reader, control, clock
         self._done: RepairAsk | None = None
@@ -66,13 +75,15 @@ class Repairer:
         try:
             step = self._made(mapping, ask.keys, place)
             if step is not None:
-                self._run.write([MergedTable(mapping, (step,))])
+                assert place.offset is not None
+                self._dirty.write([MergedTable(mapping, (step,))], At(place.offset, place.offset, position=place.position))
                 commit(place)
         except Fenced:
             raise
         except HeadwaterError as error:
-            if isinstance(error, TargetError):
+            if isinstance(error, TargetError | DirtyLimit):
                 self._run.rollback()
+                self._dirty.load(place)
             log.warning("repair_failed", mapping=ask.mapping_id, kind=error.kind, message=str(error))
 
     def _made(self, mapping: TableMapping, keys: Sequence[Key], place: Checkpoint) -> MergeStep | None:

@@ -26,6 +26,7 @@ class Terms:
     copy_streams: int = 2
     stall_after_s: float = 30.0
     verify: VerifyLoad = field(default_factory=VerifyLoad)
+    row_key: str = field(default="", repr=False)  # without it no row can be set aside
 
 
 @dataclass
@@ -58,7 +59,7 @@ def read_wishes(store: Store, terms: Terms) -> Wishes:
         if runs(task) and mappings and source is not None and target is not None:
             directory = str(terms.journal_dir(task.source_id))
             connections = Connection.of(source), Connection.of(target)
-            wishes.applies[task.id] = ApplyOrder(task.id, *connections, directory, mappings, terms.copy_streams)
+            wishes.applies[task.id] = ApplyOrder(task.id, *connections, directory, mappings, terms.copy_streams, task.dirty, terms.row_key)
     for source_id, names in tables.items():
         source = data_source(source_id)
         if source is not None and names:

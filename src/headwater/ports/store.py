@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from headwater.domain.dirty import STOP, DirtyPolicy
 from headwater.domain.mapping import ColumnPair, TableMapping
 from headwater.domain.tables import TableName
 from headwater.ports.runtime import VerifiedTable
@@ -73,6 +74,7 @@ class Task:
     created_ms: int
     modified_ms: int
     ext_info: dict[str, Any]
+    dirty: DirtyPolicy = STOP
 
 
 @dataclass(frozen=True)

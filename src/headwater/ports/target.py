@@ -104,6 +104,9 @@ class Writing(Protocol):
         An insert of a mapping with others `beside` may meet a row of theirs; where both fill a column, with different values, the row
         is refused (not in a replay)."""
 
+    def stands(self, mapping: TableMapping, key: Sequence[bytes | None]) -> bool:
+        """Whether a row with this key stands in the mapping's target table, as the open transaction sees it."""
+
     def check(self) -> None:
         """Have what waits for the end of the transaction done now, constraints too. RowRefused where one is broken."""
 

@@ -71,6 +71,8 @@ class Progress:
     rows_updated: int
     rows_deleted: int
     rows_copied: int
+    rows_dirty: int
+    dirty_open: int | None
     transactions: int
     offset: int | None
     journal_end: int | None
@@ -140,7 +142,7 @@ class Monitoring:
         place = self._place(task)
         progress = self._progress(task)
         if place is not None and progress.offset is None:
-            progress = self._resting(task, progress, *place)
+            progress = replace(self._resting(task, progress, *place), dirty_open=self._dirty_open(task))
         window = self._window(task, place[1] if place else {})
         verified = self._store.verifications(task_id, limit=1)
         last = resets[0] if resets else None
@@ -224,6 +226,8 @@ class Monitoring:
             rows_updated=report.rows_updated if report else 0,
             rows_deleted=report.rows_deleted if report else 0,
             rows_copied=report.rows_copied if report else 0,
+            rows_dirty=report.rows_dirty if report else 0,
+            dirty_open=report.dirty_open if report else None,
             transactions=report.transactions if report else 0,
             offset=report.offset if report else None,
             journal_end=capture.next_offset if capture else report.next_offset if report else None,
@@ -268,6 +272,23 @@ class Monitoring:
             return bounded.within(LOOK_TIMEOUT_S, "look at the task's place", lambda: at_target.look(task.id))
         except HeadwaterError as error:
             log.info("place_not_seen", extra={"task_id": task.id, "reason": str(error)})
+            return None
+
+    def _dirty_open(self, task: Task) -> int | None:
+        """How many rows are set aside, by the target's word; None where that is not to be had."""
+        target = self._store.data_source(task.target_id) if task.target_id else None
+        if self._connections is None or target is None:
+            return None
+        at_target = self._connections.target(target)
+
+        def count() -> int:
+            with closing(at_target.mend(task.id)) as mending:
+                return mending.dirty.page("open", 1, 0)[0]
+
+        try:
+            return bounded.within(LOOK_TIMEOUT_S, "count set-aside rows", count)
+        except HeadwaterError as error:
+            log.info("set_aside_rows_not_seen", extra={"task_id": task.id, "reason": str(error)})
             return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from headwater.domain.failures import policy
@@ -29,11 +29,13 @@ class LogStep:
     began_ms: int
     ended_ms: int | None
     remarks: str
+    dirty: int = 0
 
 
 @dataclass(frozen=True)
 class RunLog:
-    """One run as a monitor log (contract: TaskMonitorLog). `rows` are those written; `spent_ms` up to now while it runs."""
+    """One run as a monitor log (contract: TaskMonitorLog). `rows` are those written, `dirty` those newly set aside;
+    `spent_ms` up to now while it runs."""
 
     id: str
     started_ms: int
@@ -46,6 +48,7 @@ class RunLog:
     spent_ms: int
     remarks: str
     steps: tuple[LogStep, ...]
+    dirty: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ def run_log(run: Run, state: str, resets: Sequence[Reset], now_ms: int, before: 
         spent_ms=max(0, (now_ms if run.ended_ms is None else run.ended_ms) - run.started_ms),
         remarks=_remarks(run, led_here),
         steps=tuple([_reset_step(reset) for reset in led_here] + _work_steps(run, ending)),
+        dirty=_count(run.counters, "rows_dirty"),
     )
 
 
@@ -169,6 +173,7 @@ def _work_steps(run: Run, ending: _Ending) -> list[LogStep]:
             LogStep(f"{run.id}-start", ending.status, ending.position, ending.position_status, "adapter", 0, run.started_ms, run.ended_ms,
                     run.message or "Started.")
         )  # fmt: skip
+    steps[-1] = replace(steps[-1], dirty=_count(run.counters, "rows_dirty"))  # a run doesn't tell in which step
     return steps
 
 

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
+from headwater.domain.dirty import STOP, DirtyPolicy
 from headwater.domain.errors import HeadwaterError
 from headwater.domain.failures import policy
 from headwater.domain.lifecycle import EXECUTE_STATUS, RUNNING
@@ -72,6 +73,7 @@ class TaskForm:
     tag: str = ""
     source_app_id: str = ""
     target_app_id: str = ""
+    dirty: DirtyPolicy = STOP
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class TaskChange:
     description: str | None = None
     tag: str | None = None
     copy_again: bool = False
+    dirty: DirtyPolicy | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,7 @@ class TaskView:
     epoch: int
     created_ms: int
     modified_ms: int
+    dirty: DirtyPolicy = STOP
 
 
 @dataclass(frozen=True)
@@ -222,6 +226,7 @@ class Tasks:
                 operations=task.operations if change.operations is None else checks.operations(change.operations),
                 description=task.description if change.description is None else checks.description(change.description),
                 tag=task.tag if change.tag is None else checks.tag(change.tag),
+                dirty=task.dirty if change.dirty is None else change.dirty,
                 modified_ms=self._now_ms(),
             )
             if change.copy_again and task.started_once and self._store.mappings(task_id):
@@ -341,6 +346,7 @@ class Tasks:
             operations=checks.operations(form.operations),
             source_app_id=form.source_app_id,
             target_app_id=form.target_app_id,
+            dirty=form.dirty,
             saved=True,
             modified_ms=self._now_ms(),
         )
@@ -454,6 +460,7 @@ def task_view(task: Task, sources: dict[str, DataSource], apps: dict[str, str]) 
         epoch=task.epoch,
         created_ms=task.created_ms,
         modified_ms=task.modified_ms,
+        dirty=task.dirty,
     )
 
 

@@ -156,6 +156,8 @@ tasks = Table(
     _ms("created_ms"),
     _ms("modified_ms"),
     Column("ext_info", JSON, nullable=False),
+    Column("dirty_rows_max", Integer),  # null: stop at the first refused row
+    Column("dirty_per_minute_max", Integer),
 )
 
 mappings = Table(

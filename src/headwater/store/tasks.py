@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping, and_, delete, or_, select, update
 
+from headwater.domain.dirty import DirtyPolicy
 from headwater.domain.mapping import ColumnPair, ColumnShape
 from headwater.ports.store import Mapping, Scope, Task
 from headwater.store import schema
@@ -18,10 +19,14 @@ from headwater.store.schema import mappings, tasks
 _OWN_METHODS = ("epoch", "wished", "state", "error_kind", "message", "started_once")
 """Columns that `save_task` leaves as they are: only their own methods change them."""
 
+_ELSEWHERE = {"scope", "operations", "dirty"}
+"""Fields of a task that are stored under other names."""
+
 
 def _task(row: RowMapping) -> Task:
-    values = {name: row[name] for name in Task.__dataclass_fields__ if name not in {"scope", "operations"}}
-    return Task(scope=Scope(row["project_id"], row["instance_id"]), operations=_operations(row["operations"]), **values)
+    values = {name: row[name] for name in Task.__dataclass_fields__ if name not in _ELSEWHERE}
+    dirty = DirtyPolicy(row["dirty_rows_max"] or 0, row["dirty_per_minute_max"])
+    return Task(scope=Scope(row["project_id"], row["instance_id"]), operations=_operations(row["operations"]), dirty=dirty, **values)
 
 
 def _operations(text: str) -> frozenset[str]:
@@ -29,8 +34,10 @@ def _operations(text: str) -> frozenset[str]:
 
 
 def _task_values(task: Task) -> dict[str, Any]:
-    values = {name: getattr(task, name) for name in Task.__dataclass_fields__ if name not in {"scope", "operations"}}
+    values = {name: getattr(task, name) for name in Task.__dataclass_fields__ if name not in _ELSEWHERE}
     return values | {
+        "dirty_rows_max": task.dirty.rows_max or None,
+        "dirty_per_minute_max": task.dirty.per_minute_max,
         "project_id": task.scope.project_id,
         "instance_id": task.scope.instance_id,
         "operations": ",".join(sorted(task.operations)),

@@ -228,6 +228,13 @@ class _Writing:
             self._pending += merged
             return written
 
+    def stands(self, mapping: TableMapping, key: Sequence[bytes | None]) -> bool:
+        """See `Writing.stands`."""
+        with self._target.lock:
+            self._reach()
+            wanted = {pair.target: value for pair, value in zip(mapping.key, key, strict=True)}
+            return bool(self._table_in_view(mapping.target).find(wanted))
+
     def check(self) -> None:
         """See `Writing.check`: constraints never wait here."""
 

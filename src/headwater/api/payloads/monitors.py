@@ -139,6 +139,7 @@ class DetailLog(Response):
             position=step.position,
             position_status=step.position_status,
             stage=step.stage,
+            dirty_data_count=step.dirty,
             data_count=step.rows,
             spend_time=None if step.ended_ms is None else max(0, step.ended_ms - step.began_ms),
             remarks=step.remarks,
@@ -180,6 +181,7 @@ class MonitorLog(Response):
             position=log.position,
             position_status=log.position_status,
             status=log.status,
+            dirty_data_count=log.dirty,
             data_count=log.rows,
             spend_time=log.spent_ms,
             remarks=log.remarks,
@@ -210,7 +212,7 @@ class MonitorLogDetail(Response):
     @classmethod
     def of(cls, log: RunLog) -> MonitorLogDetail:
         """From the service."""
-        return cls(id=log.id, detail_logs=[DetailLog.of(step) for step in log.steps])
+        return cls(id=log.id, dirty_data_count=log.dirty, detail_logs=[DetailLog.of(step) for step in log.steps])
 
 
 class Statistics(Response):

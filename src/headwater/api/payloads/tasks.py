@@ -21,8 +21,10 @@ from headwater.api.payloads.common import (
     Text1024,
     given,
 )
+from headwater.api.payloads.dirty_rows import DirtyRowsPolicy
 from headwater.api.payloads.mappings import ExtInfo
 from headwater.api.payloads.verifications import verification_members
+from headwater.domain.dirty import STOP, DirtyPolicy
 from headwater.domain.reset import DATE_FROM_MAX
 from headwater.ports.store import Reset
 from headwater.services.monitoring import Details, Progress
@@ -67,6 +69,7 @@ class CreateBody(Request):
     operation_types: Operations
     source_app_id: Text64 | None = None
     target_app_id: Text64 | None = None
+    dirty_rows: DirtyRowsPolicy | None = Field(None, description="ours: what is done with rows that the target refuses; default: stop")
 
     def form(self) -> TaskForm:
         """For the service."""
@@ -79,6 +82,7 @@ class CreateBody(Request):
             given(self.task_tag, ""),
             given(self.source_app_id, ""),
             given(self.target_app_id, ""),
+            self.dirty_rows.form() if self.dirty_rows else STOP,
         )
 
 
@@ -89,11 +93,13 @@ class UpdateBody(Request):
     task_tag: Tag | None = None
     operation_types: Operations | None = None
     repulling_snapshot: bool | None = Field(None, description="copy all tables again")
+    dirty_rows: DirtyRowsPolicy | None = Field(None, description="ours: what is done with rows that the target refuses")
 
     def change(self) -> TaskChange:
         """For the service."""
         operations = tuple(self.operation_types) if self.operation_types else None
-        return TaskChange(operations, self.description, self.task_tag, bool(self.repulling_snapshot))
+        dirty = self.dirty_rows.form() if self.dirty_rows else None
+        return TaskChange(operations, self.description, self.task_tag, bool(self.repulling_snapshot), dirty)
 
 
 class ResetBody(Request):
@@ -338,6 +344,13 @@ def progress_members(progress: Progress) -> dict[str, Any]:
     return plain
 
 
+def dirty_members(policy: DirtyPolicy) -> dict[str, Any]:
+    """What a task does with refused rows, as in the bodies of create and update."""
+    if not policy.sets_aside:
+        return {"policy": "STOP"}
+    return {"policy": "SET_ASIDE", "rows_max": policy.rows_max, "rows_per_minute_max": policy.per_minute_max}
+
+
 def reset_members(reset: Reset) -> dict[str, Any]:
     """A reset on record, as JSON."""
     return {
@@ -365,6 +378,7 @@ def task_detail(details: Details) -> dict[str, Any]:
         "hint": task.hint,
         "operation_types": list(task.operations),
         "epoch": task.epoch,
+        "dirty_rows": dirty_members(task.dirty),
         "progress": progress_members(details.progress),
         "window": vars(details.window) if details.window else None,
         "last_reset": reset_members(details.last_reset) if details.last_reset else None,

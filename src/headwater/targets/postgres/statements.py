@@ -81,6 +81,11 @@ class Statements:
         """Delete one row; parameters are the key."""
         return final(f"DELETE FROM {self.own} AS t WHERE {self._matches_parameters}")
 
+    @cached_property
+    def stands(self) -> bytes:
+        """One row where a row with this key stands; parameters are the key."""
+        return final(f"SELECT 1 FROM {self.own} AS t WHERE {self._matches(PARAMETER for _ in self._key)}")
+
     def _move(self, columns: tuple[str, ...]) -> bytes:
         """A `Move`. Parameters by name: v0, v1, ... the values of `columns`, o0, o1, ... the old key, n0, n1, ... the new one."""
         old, new = self.key_is("o%d"), self.key_is("n%d")

@@ -63,6 +63,13 @@ class PostgresWriting:
         with self._asking(f"writing to {tables}"):
             return self._main.writer.write(merged, settled=self._settled())
 
+    def stands(self, mapping: TableMapping, key: Sequence[bytes | None]) -> bool:
+        """See `Writing.stands`."""
+        with self._asking(f"looking into {mapping.target}"):
+            self._main.writer.learn([mapping])
+            found = self._main.connection.execute(self._main.writer.statements(mapping).stands, key).fetchone()
+            return found is not None
+
     def check(self) -> None:
         """See `Writing.check`."""
         with self._asking("what is written, as a whole"):
