@@ -13,10 +13,13 @@ from headwater.ports.compare import SourceComparison
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that stands in the way of a task, with the sentence that repairs it. Findings are listed all at once."""
+    """Something that stands in the way of a task, with the sentence that repairs it. Findings are listed all at once.
+
+    `table`: the one that it is about, where it is about one that is there."""
 
     what: str
     repair: str
+    table: TableName | None = None
 
     def __str__(self) -> str:
         return f"{self.what} {self.repair}"

@@ -21,7 +21,7 @@ from headwater.ports.source import Source
 from headwater.ports.store import DataSource, Scope, Store, Task
 from headwater.ports.target import Target
 from headwater.services import bounded, checks, content
-from headwater.services.errors import invalid, refusal, unknown_data_source
+from headwater.services.errors import ServiceError, invalid, refusal, unknown_data_source
 from headwater.services.pages import Page, page
 
 log = logging.getLogger(__name__)
@@ -326,6 +326,23 @@ def ask_both(source: Callable[[], T], target: Callable[[], U], what: str) -> tup
     except HeadwaterError as error:
         raise refusal("FDI.3016", str(error)) from error
     return _answer(begun[0], "source", what), _answer(begun[1], "target", what)
+
+
+def ask_each(source: Callable[[], T], target: Callable[[], U], what: str) -> tuple[T | ServiceError, U | ServiceError]:
+    """As `ask_both`, but a side that does not answer is told beside what the other one said."""
+    try:
+        begun = bounded.begin(source, what), bounded.begin(target, what)
+    except HeadwaterError as error:
+        failed = refusal("FDI.3016", str(error))
+        return failed, failed
+    return _answer_or_error(begun[0], "source", what), _answer_or_error(begun[1], "target", what)
+
+
+def _answer_or_error(future: Future[T], side: str, what: str) -> T | ServiceError:
+    try:
+        return _answer(future, side, what)
+    except ServiceError as error:
+        return error
 
 
 def _answer(future: Future[T], side: str, what: str) -> T:

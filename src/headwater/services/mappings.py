@@ -17,7 +17,7 @@ from headwater.domain.tables import Column, TableName, TableSchema
 from headwater.domain.types import compatible
 from headwater.ports.store import DataSource, Mapping, Scope, Store, Task
 from headwater.services import checks
-from headwater.services.data_sources import DEFAULT_SCHEMA, Connections, ask_both, column_view, server, table_name
+from headwater.services.data_sources import DEFAULT_SCHEMA, Connections, ask, ask_both, column_view, server, table_name
 from headwater.services.errors import ServiceError, invalid, refusal, unknown_data_source, unknown_task
 from headwater.services.locks import TaskLocks
 from headwater.services.pages import Page, page
@@ -283,7 +283,10 @@ class Mappings:
             raise refusal("FDI.3037", f"{name} is mapped to {other} in this task already; change that mapping.")
         source, target = self._ends(task)
         _refuse_own_target(source, target, name, other)
-        here, there = _described(self._describe(source, target, [(name, other)]), name, other)
+        described = self._describe(source, target, [(name, other)])
+        if name not in described[0]:
+            self._refuse_for_its_kind(source, name)
+        here, there = _described(described, name, other)
         pairs = [(pair.source_column, pair.target_column) for pair in form.pairs] or by_name(here, there)
         return self._made(mapping, here, there, fit(here, there, pairs, compatible))
 
@@ -313,6 +316,13 @@ class Mappings:
         with refusing_the_gone():
             self._store.save_task(replace(task, modified_ms=self._now_ms(), ext_info=task.ext_info | ext_info))
         self._store.save_mapping(mapping)
+
+    def _refuse_for_its_kind(self, source: DataSource, name: TableName) -> None:
+        """Tell why something that is there can't be mapped: a view, a sequence. What is not there is told by whoever asks."""
+        check = self._connections.source(source).check
+        found = [one for one in ask(lambda: check([name]), "check of a table") if one.table == name]
+        if found:
+            raise refusal("FDI.3037", " ".join(map(str, found)), details=tuple(map(str, found)))
 
     def _describe(self, source: DataSource, target: DataSource, names: Sequence[tuple[TableName, TableName]]) -> Described:
         read, written = self._connections.source(source), self._connections.target(target)

@@ -19,9 +19,10 @@ from headwater.domain.errors import HeadwaterError
 from headwater.domain.failures import policy
 from headwater.domain.lifecycle import EXECUTE_STATUS, RUNNING
 from headwater.domain.mapping import side_by_side
+from headwater.ports.source import Finding
 from headwater.ports.store import DataSource, Leftover, Scope, Store, Task
 from headwater.services import bounded, checks
-from headwater.services.data_sources import DATABASE_TIMEOUT_S, Connections, ask_both
+from headwater.services.data_sources import DATABASE_TIMEOUT_S, Connections, ask_each
 from headwater.services.errors import ServiceError, invalid, refusal, unknown_task
 from headwater.services.locks import TaskLocks
 from headwater.services.mappings import Mappings, MappingSet
@@ -405,12 +406,14 @@ class Tasks:
             return ["The task has no mappings; add one."]
         read, written = self._connections.source(source), self._connections.target(target)
         tables = sorted({mapping.source for mapping in mappings})
+        at_source, at_target = ask_each(lambda: read.check(tables), lambda: written.check(mappings), "check before the start")
+        found = _sentences("At the source", at_source) + _sentences("At the target", at_target)
+        if isinstance(at_source, ServiceError) or isinstance(at_target, ServiceError):
+            return found
         try:
-            at_source, at_target = ask_both(lambda: read.check(tables), lambda: written.check(mappings), "check before the start")
-            found = [f"At the source: {one}" for one in at_source] + [f"At the target: {one}" for one in at_target]
-            return found or self._mappings.problems(task)
+            return found + [problem for problem in self._mappings.problems(task) if not _told(problem, found)]
         except ServiceError as error:
-            return [error.message]
+            return [*found, error.message]
 
     def _await_end(self, task: Task) -> None:
         """Wait until the supervisor has ended the task's worker. Raises FDI.3028 where it does not come to that."""
@@ -427,6 +430,22 @@ class Tasks:
         apps = self._store.app_names(scope)
         sources = {one.id: one for one in self._store.data_sources(scope)} if tasks else {}
         return [task_view(task, sources, apps) for task in tasks]
+
+
+def _sentences(side: str, found: list[Finding] | ServiceError) -> list[str]:
+    """What one side answered; that it did not answer is a finding, too."""
+    return [found.message] if isinstance(found, ServiceError) else [f"{side}: {one}" for one in found]
+
+
+def _told(problem: str, found: list[str]) -> bool:
+    """Whether a finding of one side says already what a mapping's problem says: a table, a column or a key that is missing."""
+    table, lacks_key, _ = problem.partition("has no usable key")
+    missing, not_seen, _ = problem.partition(" that its user can see.")
+    name = missing.rpartition(" ")[2]
+    return any(
+        problem in one or (lacks_key and f"{table}has no " in one) or (not_seen and (f"table {name} " in one or f"table {name}." in one))
+        for one in found
+    )
 
 
 def task_view(task: Task, sources: dict[str, DataSource], apps: dict[str, str]) -> TaskView:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 
 from headwater.domain.tables import TableName
 from headwater.ports.source import Finding
-from headwater.sources.postgres import catalogue, publication
+from headwater.sources.postgres import catalogue, publication, restrictions
 from headwater.sources.postgres.config import PostgresConfig
 
 VERSION_MIN = 120000
@@ -34,7 +35,7 @@ SELECT wanted.schema, wanted.name, c.relkind, c.relpersistence, c.relreplident,
        EXISTS ({catalogue.KEY}), row_security_active(c.oid), quote_ident(wanted.schema)
   FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS wanted (schema, name, at)
   LEFT JOIN pg_namespace n ON n.nspname = wanted.schema
-  LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
  ORDER BY wanted.at
 """  # noqa: S608  glued from a constant
 
@@ -50,7 +51,16 @@ SELECT n.nspname, c.relname, quote_ident(n.nspname) || '.' || quote_ident(c.reln
 BY_PARTITION = "SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = %s AND NOT pubviaroot)"
 """True where the publication sends changes of a partitioned table under the names of its partitions; an option since version 13."""
 
-NOT_TABLES = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
+NOT_TABLES = {
+    "v": ("a view", "Map the tables behind it."),
+    "m": ("a materialized view", "Map the tables behind it."),
+    "f": ("a foreign table", "Map the table at the server where it lives."),
+    "S": ("a sequence", "Sequences are not replicated: set it at the target before you write there."),
+    "i": ("an index", "Map its table."),
+    "I": ("an index", "Map its table."),
+    "c": ("a composite type", "Map the tables that use it."),
+    "t": ("a TOAST table", "Map the table that it belongs to."),
+}
 NOT_LOGGED = {"u": "unlogged", "t": "temporary"}
 
 
@@ -69,7 +79,7 @@ def findings(connection: Connection, config: PostgresConfig, tables: Sequence[Ta
     by_partition = found is not None and version >= 130000 and connection.execute(BY_PARTITION, (config.publication,)).fetchall()[0][0]
     for row in connection.execute(TABLE, ([t.schema for t in tables], [t.name for t in tables])).fetchall():
         table = TableName(row[0], row[1])
-        made += _table(row, version, server["role"])
+        made += [replace(finding, table=None if row[2] is None else table) for finding in _table(row, version, server["role"])]
         if by_partition and row[2] == "p":
             repair = f"Run: ALTER PUBLICATION {config.publication} SET (publish_via_partition_root = true);"
             made.append(
@@ -77,7 +87,7 @@ def findings(connection: Connection, config: PostgresConfig, tables: Sequence[Ta
             )
         if row[2] in ("r", "p") and not row[6] and table not in held and (found is None or found.ours):
             made.append(_not_owner(row[5], server["role"], config))
-    return made
+    return made + restrictions.findings(connection, config, tables)
 
 
 def _row(connection: Connection, query: str, values: dict[str, str]) -> dict[str, Any]:
@@ -157,7 +167,8 @@ def _table(row: tuple[Any, ...], version: int, role: str) -> list[Finding]:
     if kind is None:
         return [Finding(f"The table {name} does not exist.", "Correct the name, or make the table.")]
     if kind in NOT_TABLES:
-        return [Finding(f"{name} is {NOT_TABLES[kind]}, which has no log of its own.", "Map the tables behind it.")]
+        is_, repair = NOT_TABLES[kind]
+        return [Finding(f"{name} is {is_}, which has no log of its own.", repair)]
     made = []
     if persistence in NOT_LOGGED:
         what = f"The table {name} is {NOT_LOGGED[persistence]}: its changes are not logged."
