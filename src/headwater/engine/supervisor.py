@@ -43,8 +43,8 @@ STARTING_MAX = 4
 """Applies that may be starting at the same time: hundreds of tasks of one target that comes back must not take the machine down."""
 
 LOST = (
-    "At the source {} was dropped, and perhaps made anew since; what happened in between is in no log. Where it is there again, reset the "
-    "task without a time to copy it; otherwise remove its mapping and start the task."
+    "At the source {} was dropped or renamed, and perhaps made anew since; what happened in between is in no log. Where it is there "
+    "again, save its mapping again and start the task (or reset it without a time) to copy it; otherwise map another or remove the mapping."
 )
 
 log = Log("headwater.supervisor")

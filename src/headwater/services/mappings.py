@@ -24,6 +24,9 @@ from headwater.services.pages import Page, page
 from headwater.services.refitting import as_now, continues, succeeding
 from headwater.services.rules import is_running, refusing_the_gone
 
+STOPPED_AT = ("schema_mismatch", "source_refused")
+"""Failures whose message names the table at which a task has stopped."""
+
 MAPPINGS_MAX = 2000
 """Mappings of one task; the contract's limit of tables in one automatic mapping."""
 
@@ -150,7 +153,7 @@ class Mappings:
             task = self.joined(task, form.source_id, form.target_id)
             form = replace(form, source_table=form.source_table or old.source_table, target_table=form.target_table or old.target_table)
             new = self._filled(task, old, form, [m for m in others if m.id != mapping_id])
-            new = succeeding(old, new, stopped_at=task.error_kind == "schema_mismatch" and old.source_table in task.message)
+            new = succeeding(old, new, stopped_at=task.error_kind in STOPPED_AT and old.source_table in task.message)
             self._save(task, replace(new, status="UPDATE"), form.ext_info)
             return mapping_id
 

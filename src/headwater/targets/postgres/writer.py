@@ -15,7 +15,7 @@ of which two may be one to the target.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 
@@ -55,6 +55,11 @@ class Writer:
         self._staged: dict[str, bool] = {}
         self._noted: dict[str, Overlay] | None = None  # overlays in tables of ours; None: not read in this transaction yet
         self._temporary: dict[str, Overlay] = {}  # overlays of one transaction; in use where `_staged` says that they hold rows
+
+    @property
+    def known(self) -> Mapping[TableName, TableInfo]:
+        """The tables as this writer has learnt them."""
+        return self._info
 
     def write(self, merged: Sequence[MergedTable], *, settled: bool) -> Written:
         """Write all steps. `settled`: the target is, before this transaction, what the source was at one moment.

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import psycopg
 
-from headwater.domain.errors import RowRefused
+from headwater.domain.errors import RowRefused, TargetError
 from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable
 from headwater.ports.target import Written
 from headwater.targets.postgres import overlays
+from headwater.targets.postgres.altered import explained
 from headwater.targets.postgres.config import PostgresTargetConfig
 from headwater.targets.postgres.dirty import Desk
 from headwater.targets.postgres.errors import translate
@@ -22,6 +24,11 @@ from headwater.targets.postgres.writer import Writer
 
 MENDING_WAIT_MS = 10_000
 """How long a person who mends rows waits for a row or record that a run holds."""
+
+REFUSALS = ("target_refused", "row_refused")
+"""Kinds of failure that altered tables may have caused."""
+EXPLAIN_S = 5.0
+"""The shortest time between two looks for that."""
 
 
 class Session:
@@ -54,14 +61,26 @@ class PostgresWriting:
         self._mappings = mappings
         self._main = Session(config, task_id, mappings)
         self._depth = 0  # of savepoints
+        self._explain_at = 0.0
         self._asked = False  # the server owes an answer
         self.dirty = Desk(self._main.connection, task_id, self._asking)
 
     def write(self, merged: Sequence[MergedTable]) -> Written:
         """See `Writing.write`."""
         tables = ", ".join(sorted({str(one.mapping.target) for one in merged}))
-        with self._asking(f"writing to {tables}"):
-            return self._main.writer.write(merged, settled=self._settled())
+        try:
+            with self._asking(f"writing to {tables}"):
+                return self._main.writer.write(merged, settled=self._settled())
+        except TargetError as error:
+            raise self._explained(error, [one.mapping for one in merged]) from None
+
+    def _explained(self, error: TargetError, mappings: Sequence[TableMapping]) -> TargetError:
+        """A refusal may come of tables that were altered; looked at now and then only, since a batch may hold many rows that don't fit."""
+        now = time.monotonic()
+        if error.kind not in REFUSALS or now < self._explain_at:
+            return error
+        self._explain_at = now + EXPLAIN_S
+        return explained(self._config, mappings, self._main.writer.known, error)
 
     def stands(self, mapping: TableMapping, key: Sequence[bytes | None]) -> bool:
         """See `Writing.stands`."""
