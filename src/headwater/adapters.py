@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.domain.errors import HeadwaterError, JournalError
+from headwater.engine.orders import Connection
 from headwater.ports.journal import JournalReader, JournalWriter, OpenJournal
 from headwater.ports.source import Source
 from headwater.ports.store import DataSource
@@ -55,6 +56,12 @@ def source_of(data_source: DataSource) -> Source:
 def target_of(data_source: DataSource) -> Target:
     """The target adapter for a saved data source."""
     return target(data_source.type, data_source.id, data_source.content, data_source.secrets)
+
+
+def knock(side: str, connection: Connection) -> None:
+    """Connect to a "source" or a "target" and leave. Raises HeadwaterError where it does not answer."""
+    opened = (target if side == "target" else source)(connection.type, connection.id, connection.content, connection.secrets)
+    opened.test()
 
 
 def journal_directory(data_dir: Path, source_id: str) -> Path:

@@ -24,6 +24,7 @@ from headwater.api.server import HTTP_OPTIONS
 from headwater.api.services import Services
 from headwater.domain.errors import HeadwaterError
 from headwater.engine.control import SystemClock
+from headwater.engine.knock import Knocker
 from headwater.engine.local_runtime import LocalRuntime
 from headwater.engine.orders import VerifyLoad
 from headwater.engine.supervisor import Supervisor
@@ -116,7 +117,7 @@ def assemble(settings: Settings, store: Store, key: bytes) -> Parts:
     journal_dir = partial(adapters.journal_directory, settings.data_dir)
     open_journal = adapters.journal_opener(settings.data_dir)
     connections = Connections(adapters.source_of, adapters.target_of)
-    runtime = LocalRuntime()
+    runtime, knocker = LocalRuntime(), Knocker()
 
     def complete_resets() -> frozenset[str]:  # resets need the supervisor, which needs them
         return resets.roll_forward()
@@ -128,8 +129,10 @@ def assemble(settings: Settings, store: Store, key: bytes) -> Parts:
         Tidy(store, adapters.source_of, adapters.target_of, journal_dir),
         complete_resets,
         clock,
+        knocker,
+        adapters.knock,
     )
-    runtime.on_change = supervisor.nudge
+    runtime.on_change = knocker.on_answer = supervisor.nudge
     locks = TaskLocks()
     verifications = Verifications(store, locks, now_ms, supervisor.nudge, after_reset=settings.verify.after_reset)
     resets = Resets(store, connections, open_journal, supervisor, locks, now_ms, supervisor.nudge, verifications.reset_done)

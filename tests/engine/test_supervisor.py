@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import abc
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from headwater.domain.failures import RETRY_PAUSE_S
 from headwater.domain.mapping import ColumnPair
+from headwater.engine.knock import Knocker
 from headwater.engine.post import DRAIN_S
 from headwater.engine.supervisor import STARTING_MAX, Supervisor
 from headwater.engine.tidy import Tidy
@@ -462,3 +464,26 @@ def test_under_load_lag_is_what_the_apply_saw_and_not_the_age_of_its_report(rig:
 def test_ids_in_payloads_are_no_secret_but_payloads_are_not_shown(rig: Rig) -> None:
     rig.start()
     assert "'s'" not in repr(rig.newest("apply", "t").spec)
+
+
+def test_a_server_that_answers_again_ends_the_pauses_of_its_workers(rig: Rig) -> None:
+    answered: dict[str, float] = {}
+
+    class Watching(Knocker):
+        def watch(self, doors: abc.Mapping[str, Callable[[], None]]) -> dict[str, float]:
+            return {name: at for name, at in answered.items() if name in doors}
+
+    rig.supervisor._knocker = Watching()
+    rig.add_task()
+    rig.store.wish("t", True)
+    rig.step()
+    for _ in range(len(RETRY_PAUSE_S)):
+        rig.runtime.workers[-1].ended = Exit("source_unavailable", "away")
+        rig.step(RETRY_PAUSE_S[-1] + 1)
+    rig.runtime.workers[-1].ended = Exit("source_unavailable", "away")
+    started = len(rig.runtime.workers)
+    rig.step()
+    assert len(rig.runtime.workers) == started  # the pause is long by now
+    answered["source-source"] = rig.clock.monotonic()
+    rig.step(0.01)
+    assert len(rig.runtime.workers) == started + 1

@@ -15,6 +15,7 @@ from pathlib import Path
 from headwater import adapters
 from headwater.domain.mapping import ColumnPair
 from headwater.engine.control import SystemClock
+from headwater.engine.knock import Knocker
 from headwater.engine.local_runtime import LocalRuntime, LocalWorker
 from headwater.engine.orders import VerifyLoad
 from headwater.engine.supervisor import Supervisor
@@ -66,8 +67,9 @@ class World:
         runtime = LocalRuntime()
         tidy = Tidy(self.store, adapters.source_of, adapters.target_of, self.journal_dir)
         terms = Terms(self.journal_dir, RETENTION, stall_after_s=self.stall_after_s, verify=self.verify)
-        self.supervisor = Supervisor(self.store, runtime, terms, tidy, frozenset, SystemClock())
-        runtime.on_change = self.supervisor.nudge
+        knocker = Knocker()
+        self.supervisor = Supervisor(self.store, runtime, terms, tidy, frozenset, SystemClock(), knocker, adapters.knock)
+        runtime.on_change = knocker.on_answer = self.supervisor.nudge
         self.supervisor.start()
         try:
             yield self

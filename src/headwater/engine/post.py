@@ -70,6 +70,11 @@ class Post:
         """Seconds until a free post may be filled again after a failure; 0 where there is nothing to wait for."""
         return 0.0 if self.busy else max(0.0, self._retry_at - now)
 
+    def hurry(self, answered_at: float, now: float) -> None:
+        """The server that the last worker missed has answered at `answered_at`: what is left of the pause is not needed."""
+        if not self.busy and self._started_at < answered_at:
+            self._retry_at = min(self._retry_at, now)
+
     def start(self, order: CaptureOrder | ApplyOrder | VerifyOrder, payload: dict[str, Any], epoch: int, now: float) -> None:
         """Put a worker here."""
         self.order, self.epoch, self._started_at, self._kill_at = order, epoch, now, None

@@ -15,15 +15,17 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 
 from headwater.domain.errors import HeadwaterError
 from headwater.domain.failures import policy
 from headwater.domain.lifecycle import RUNNING, Fact, Recorded, running_state
 from headwater.domain.stall import Sign
 from headwater.engine.control import Clock
+from headwater.engine.knock import Knocker
 from headwater.engine.live import with_lag
 from headwater.engine.log import Log
-from headwater.engine.orders import ApplyOrder, CaptureOrder
+from headwater.engine.orders import ApplyOrder, CaptureOrder, Connection
 from headwater.engine.post import Post
 from headwater.engine.records import Records
 from headwater.engine.stalls import Stalls, apply_sign, capture_sign
@@ -42,6 +44,9 @@ BREATH_S = 0.05
 STARTING_MAX = 4
 """Applies that may be starting at the same time: hundreds of tasks of one target that comes back must not take the machine down."""
 
+AWAY = {"source_unavailable": "source", "target_unavailable": "target"}
+"""The failures after which a server is knocked at, and which one that is."""
+
 LOST = (
     "At the source {} was dropped or renamed, and perhaps made anew since; what happened in between is in no log. Where it is there "
     "again, save its mapping again and start the task (or reset it without a time) to copy it; otherwise map another or remove the mapping."
@@ -54,6 +59,7 @@ class Supervisor:
     """One per service. `step` and `close` belong to one thread at a time; reports, `nudge` and `running` to any.
 
     `complete_resets` rolls accepted resets forward and returns the tasks whose resets still wait: those must not be started.
+    With a `knocker`, `knock` connects to one side of a task ("source" or "target") and leaves.
     """
 
     def __init__(
@@ -64,9 +70,12 @@ class Supervisor:
         tidy: Tidy,
         complete_resets: Callable[[], frozenset[str]],
         clock: Clock,
+        knocker: Knocker | None = None,
+        knock: Callable[[str, Connection], None] = lambda _side, _connection: None,
     ) -> None:
         self._store, self._runtime, self._terms, self._tidy = store, runtime, terms, tidy
         self._complete_resets, self._clock = complete_resets, clock
+        self._knocker, self._knock = knocker, knock
         self._records = Records(store, clock)
         self._stalls = Stalls(terms.stall_after_s)
         self._captures: dict[str, Post] = {}
@@ -137,6 +146,8 @@ class Supervisor:
             self._wake.clear()
         self._runtime.close()
         self._tidy.close()
+        if self._knocker is not None:
+            self._knocker.close()
 
     # -- one step
 
@@ -144,6 +155,7 @@ class Supervisor:
         """Take one step; `now` in monotonic seconds. Never waits for a database other than the metadata store's, nor for a worker."""
         for post in [*self._captures.values(), *self._applies.values()]:
             self._hear(post, now)
+        self._hurry(now)
         held = self._complete_resets()
         wishes = read_wishes(self._store, self._terms)
         self._reconcile_captures(wishes, now)
@@ -173,6 +185,24 @@ class Supervisor:
         else:
             wished = frozenset(t.id for t in self._store.tasks() if t.source_id == post.id and runs(t))
             self._doomed[post.id] = wished
+
+    def _hurry(self, now: float) -> None:
+        """Knock at the servers that workers have missed; where one answers again its pauses are over."""
+        if self._knocker is None:
+            return
+        missed: dict[str, list[Post]] = {}
+        doors: dict[str, Callable[[], None]] = {}
+        for post in [*self._captures.values(), *self._applies.values()]:
+            side = AWAY.get(post.failing.kind) if post.failing is not None else None
+            if side is None or not isinstance(post.order, (CaptureOrder, ApplyOrder)):
+                continue
+            connection = post.order.target if side == "target" and isinstance(post.order, ApplyOrder) else post.order.source
+            name = f"{side}-{connection.id}"
+            missed.setdefault(name, []).append(post)
+            doors[name] = partial(self._knock, side, connection)
+        for name, at in self._knocker.watch(doors).items():
+            for post in missed[name]:
+                post.hurry(at, now)
 
     def _reconcile_captures(self, wishes: Wishes, now: float) -> None:
         for source_id, order in wishes.captures.items():
