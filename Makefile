@@ -18,7 +18,7 @@ JOBS ?= 4
 PIP = $$([ -e $(RUN)/pip ] && echo "$(RUN)/python -m pip" || echo "$(PYTHON) -m pip --python $(RUN)/python") --disable-pip-version-check
 SOURCES := pyproject.toml setup.py $(wildcard src/headwater/wire/*.py)
 
-.PHONY: help setup demo test check bench lock format clean postgresql
+.PHONY: help setup demo test check soak bench lock format clean postgresql
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-7s %s\n' "$$name" "$$text"; done
@@ -38,6 +38,9 @@ check: $(VENV)/.dev ## Lint, types, import contracts, references in the document
 	@echo "==> mypy";         $(RUN)/mypy
 	@echo "==> import-linter"; $(RUN)/lint-imports >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 	@echo "==> documentation"; $(RUN)/python -m pytest -q --no-header tests/docs/test_references.py
+
+soak: $(VENV)/.dev postgresql ## Faults at random for a long time (ARGS="--minutes 30 --seed 7"; minutes are per plan)
+	@$(RUN)/python -m tests.crash.soak $(ARGS)
 
 bench: $(VENV)/.dev postgresql ## Measure against the ratios to reach; results go to bench/results
 	@$(RUN)/python -m bench $(ARGS)

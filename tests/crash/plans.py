@@ -22,6 +22,9 @@ Strike = Callable[[Stage, Random], None]
 MINUTES = float(os.environ.get("HEADWATER_CRASH_MINUTES", "0"))
 """How long each plan goes on; 0: for its number of rounds."""
 
+TIMEOUT_S = 900 + int(MINUTES * 60)
+"""When a plan that hangs is ended."""
+
 OVERLAP = 0.2
 """Share of the rounds in which a second fault strikes while the first one does."""
 

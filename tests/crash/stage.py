@@ -10,9 +10,9 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,12 @@ PASSWORD = "first secret"
 
 @dataclass
 class Setting:
-    """How large a stage is."""
+    """How large a stage is, and what our processes find in their environment."""
 
     archive_rows: int = 24_000
     writers: int = 2
     pause_s: float = 0.04
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Stage:
@@ -50,7 +51,7 @@ class Stage:
         self.source, self.target, self.setting, self.directory = source, target, setting, directory
         self.random = random.Random(SEED)
         self.doors = {side: Proxy((one.cluster.host, one.cluster.port)) for side, one in self.databases.items()}
-        self.headwater = Headwater(directory)
+        self.headwater = Headwater(directory, setting.environment)
         self.writers: list[transfers.Writer] = []
         self.ids: dict[str, str] = {}
         self.task_id = ""

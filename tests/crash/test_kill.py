@@ -14,10 +14,10 @@ import pytest
 
 from tests.conftest import BOTH, ClusterFactory
 from tests.crash.faults import PROCESSES, RESET, killed
-from tests.crash.plans import play
+from tests.crash.plans import TIMEOUT_S, play
 from tests.crash.stage import Setting, stage
 
-pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(TIMEOUT_S)]
 
 
 def test_processes_killed_and_frozen(tmp_path: Path, make_cluster: ClusterFactory) -> None:

@@ -1,0 +1,99 @@
+"""Faults that a person has to act on: the task stops with the reason and the next step, and that step heals it."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from headwater.domain.failures import policy
+from tests.conftest import BOTH, ClusterFactory
+from tests.crash.faults import END_SESSIONS, SIDES, Side
+from tests.crash.stage import ROLE, Setting, Stage, stage
+from tests.databases import Database, wait_until
+
+pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(900)]
+
+SLOT = "SELECT slot_name, active_pid FROM pg_replication_slots WHERE slot_name LIKE 'headwater%'"
+LOST = "SELECT count(*) FROM pg_replication_slots WHERE wal_status = 'lost'"
+
+
+def test_stops(tmp_path: Path, make_cluster: ClusterFactory) -> None:
+    """One after the other on one stage; at the end everything is equal."""
+    with stage(tmp_path, make_cluster(BOTH[-1]), make_cluster(BOTH[0]), Setting()) as made:
+        for side in SIDES:
+            password_changed(made, side)
+        slot_dropped(made)
+        slot_invalidated(made)
+        journal_damaged(made)
+        made.finish(ledger=False)
+        made.leave()
+
+
+def password_changed(made: Stage, side: Side) -> None:
+    """The password of our role is changed under us; the new one comes in through the API."""
+    made.databases[side].run(f"ALTER ROLE {ROLE} PASSWORD 'second secret'", END_SESSIONS)
+    message = made.await_failed(f"{side}_refused")
+    assert "password authentication failed" in message
+    assert "secret" not in message
+    made.headwater.update_data_source(made.ids[side], side, made.content(side, "second secret"))
+    made.headwater.call("start", made.task_id)
+    made.await_moved_on()
+
+
+def slot_dropped(made: Stage) -> None:
+    """Somebody drops the slot."""
+    wait_until(lambda: _drop_slot(made.source), 60, "dropping the slot")
+    _copied_again_after(made, "slot_lost", "")
+
+
+def _drop_slot(source: Database) -> bool:
+    """True once it is dropped: its reader has to be ended first, and comes back soon."""
+    with source.connect() as connection, contextlib.suppress(psycopg.errors.ObjectInUse):
+        for name, reader in connection.execute(SLOT).fetchall():
+            connection.execute("SELECT pg_terminate_backend(%s)", [reader])
+            connection.execute("SELECT pg_drop_replication_slot(%s)", [name])
+            return True
+    return False
+
+
+def slot_invalidated(made: Stage) -> None:
+    """The server removes log that the slot still needs, because it may keep no more."""
+    source = made.source
+    source.run("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'", "SELECT pg_reload_conf()")
+    with made.headwater.frozen("capture"):
+        wait_until(lambda: _write_log(source), 90, "the slot losing its log")
+    source.run("ALTER SYSTEM RESET max_slot_wal_keep_size", "SELECT pg_reload_conf()")
+    _copied_again_after(made, "slot_lost", "")
+
+
+def _write_log(source: Database) -> bool:
+    source.run("SELECT pg_switch_wal()", "CHECKPOINT")
+    return bool(source.rows(LOST)[0][0])
+
+
+def journal_damaged(made: Stage) -> None:
+    """Pages of the journal are overwritten while nobody looks; a reset has to read them."""
+    made.headwater.kill()
+    (journal,) = (made.directory / "journals").glob("*/journal.db")
+    with contextlib.closing(sqlite3.connect(journal)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with journal.open("r+b") as file:
+        for at in range(journal.stat().st_size // 3, journal.stat().st_size, 4096):
+            file.seek(at)
+            file.write(b"\x5a" * 16)
+    made.headwater.start()
+    made.headwater.reset(made.task_id, made.began_ms)
+    _copied_again_after(made, "journal_damaged", "")
+
+
+def _copied_again_after(made: Stage, kind: str, words: str) -> None:
+    """The task stops for this reason and names the reset without a time, which heals it."""
+    message = made.await_failed(kind)
+    assert words in message
+    assert "Reset the task without a time" in f"{message} {policy(kind).hint}"
+    assert made.headwater.reset(made.task_id, None) == ""
+    made.await_moved_on()
