@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import backlog, capture, debezium, first_copy, idle, latency, machine, memory, verify
+from bench import backlog, beside_replay, capture, debezium, first_copy, idle, latency, machine, memory, verify
 from bench.measure import Row, shown
 from bench.options import Options
 from bench.servers import Servers
@@ -26,6 +26,7 @@ ROWS: dict[str, Callable[[Servers, Options], list[Row]]] = {
     "debezium": debezium.run,
     "first_copy": first_copy.run,
     "latency": latency.run,
+    "beside_replay": beside_replay.run,
     "memory": memory.run,
     "idle": idle.run,
     "verify": verify.run,

@@ -77,7 +77,7 @@ def _subscription(servers: Servers, count: int) -> tuple[list[float], float]:
     name = identifier(slot)
     servers.on_target.execute(sql.SQL(statement).format(name, servers.source_dsn(), name, name))
     until(lambda: servers.slot_active(slot), 30, "the subscription")
-    measured = _measure(servers, count)
+    measured = measure(servers, count)
     unsubscribe(servers, slot)
     servers.drop_slot(slot)
     return measured
@@ -95,7 +95,7 @@ def _pipeline(servers: Servers, count: int) -> tuple[list[float], float]:
         apply, capture = pipeline.start_apply(), pipeline.start_capture()
         pipeline.waiting(apply)
         until(lambda: pipeline._holds(servers.slot_active(slot)), 30, "our capture")
-        measured = _measure(servers, count)
+        measured = measure(servers, count)
         pipeline.check()
         pipeline.stop(apply)
         pipeline.stop(capture)
@@ -109,13 +109,13 @@ def _empty(servers: Servers) -> None:
     workload.make_table(servers.on_target, "latency")
 
 
-def _measure(servers: Servers, count: int) -> tuple[list[float], float]:
-    """Latencies in ms of all but the first seconds, and the rate that was really reached."""
-    writer = Writer(servers.source_dsn(), 1, count)
+def measure(servers: Servers, count: int, first: int = 1) -> tuple[list[float], float]:
+    """Latencies in ms of all but the first seconds, and the rate that was really reached. Ids from `first` on are above all others."""
+    writer = Writer(servers.source_dsn(), first, count)
     seen_at: list[float] = []
     seen: list[int] = []
     writer.start()
-    while not seen or seen[-1] < count:
+    while not seen or seen[-1] < first + count - 1:
         highest = int(one(servers.on_target, "SELECT coalesce(max(id), 0) FROM latency"))
         if not seen or highest > seen[-1]:
             seen.append(highest)
@@ -125,5 +125,5 @@ def _measure(servers: Servers, count: int) -> tuple[list[float], float]:
         time.sleep(0.001)
     writer.join()
     skip = min(WARM_S * PER_S, count // 4)
-    latencies = [(seen_at[bisect.bisect_left(seen, number + 1)] - writer.committed[number]) * 1000 for number in range(skip, count)]
+    latencies = [(seen_at[bisect.bisect_left(seen, first + number)] - writer.committed[number]) * 1000 for number in range(skip, count)]
     return latencies, (count - 1) / (writer.committed[-1] - writer.committed[0])
