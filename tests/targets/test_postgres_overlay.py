@@ -367,3 +367,25 @@ def test_which_triggers_of_the_target_fire(plain: PostgresTarget, newest_databas
     run.close()
     fired = {"replica": ["always", "replica"], "plain": ["always", "origin"]}
     assert newest_database.rows("SELECT fired FROM t") == [(fired[by],)]
+
+
+@SIZES
+def test_rows_that_a_trigger_of_the_target_keeps_out_are_not_lost_in_silence_p7(
+    plain: PostgresTarget, newest_database: Database, rows: int
+) -> None:
+    newest_database.run(
+        "CREATE TABLE t (id int PRIMARY KEY, a text)",
+        "CREATE FUNCTION keep_out() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.id = 2 THEN RETURN NULL; END IF; RETURN NEW; END'",
+        "CREATE TRIGGER keeps_out BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION keep_out()",
+        "INSERT INTO t VALUES (1, 'old')",
+    )
+    run = opened(plain, [to := mapping("id", "a")])
+    all_rows = batch(*((i, "x") for i in range(2, rows + 2)), names=["id", "a"])
+    for step in (MergeStep(inserts=all_rows), MergeStep(upserts=batch(*((i, "x") for i in range(1, rows + 1)), names=["id", "a"]))):
+        with pytest.raises(RowRefused, match="keeps 1 of"):
+            run.write([merged(to, step)])
+        run.rollback()
+    with pytest.raises(RowRefused, match="keeps 1 of"):
+        run.copy_chunk(to, Chunk(0, None, None), [b"2\tx\n3\tx\n"], fresh=True, remove=False)
+    run.close()
+    assert newest_database.rows("SELECT id FROM t") == [(1,)]

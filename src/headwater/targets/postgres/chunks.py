@@ -98,11 +98,13 @@ def _fenced(connection: Connection, task: tuple[str, int]) -> Fenced:
 
 
 def _copy(connection: Connection, statements: Statements, rows: Iterable[bytes], staging: str = "") -> int:
-    count = 0
-    with connection.cursor().copy(statements.copy(statements.columns, staging)) as copy:
+    count, cursor = 0, connection.cursor()
+    with cursor.copy(statements.copy(statements.columns, staging)) as copy:
         for block in rows:
             copy.write(block)
             count += block.count(b"\n")
+    tally = Tally(expected=[(cursor, count, statements.table)])
+    tally.written()
     return count
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.domain.errors import RowRefused
 from headwater.domain.merge import MergeStep, Move
 from headwater.ports.target import Written
 from headwater.targets.postgres.session import Connection
@@ -32,9 +33,15 @@ class Tally:
     inserted: list[Any] = field(default_factory=list)
     updated: list[Any] = field(default_factory=list)
     deleted: list[Any] = field(default_factory=list)
+    expected: list[tuple[Any, int, str]] = field(default_factory=list)  # cursor, rows that it has to write, table
 
     def written(self) -> Written:
-        """The sums."""
+        """The sums.
+
+        Raises RowRefused where a trigger of the target has kept rows out."""
+        for cursor, rows, table in self.expected:
+            if cursor.rowcount < rows:
+                raise RowRefused(f"A trigger of {table} at the target keeps {rows - max(cursor.rowcount, 0)} of {rows} rows out.")
         return Written(*(sum(max(cursor.rowcount, 0) for cursor in kind) for kind in (self.inserted, self.updated, self.deleted)))
 
 
@@ -61,7 +68,9 @@ class TableWriter:
         for columns, moves in groupby(step.moves, key=lambda move: tuple(move.values)):
             tally.updated.append(self._each(self._sql.move(columns), [self._parameters(move) for move in moves]))
         if step.inserts is not None:
-            tally.inserted.append(self._insert(step.inserts))
+            cursor = self._insert(step.inserts)
+            tally.inserted.append(cursor)
+            tally.expected.append((cursor, step.inserts.num_rows, self._sql.table))
         if step.upserts is not None:
             self._upsert(step.upserts, tally)
         for batch in step.partials:
@@ -115,8 +124,12 @@ class TableWriter:
 
     def _upsert(self, batch: pa.RecordBatch, tally: Tally) -> None:
         if batch.num_rows <= SMALL_ROWS:
-            counted = tally.updated if self._sql.values_of(self._sql.columns) else tally.inserted
-            counted.append(self._each(self._sql.upsert, _rows(batch, self._sql.columns)))
+            cursor = self._each(self._sql.upsert, _rows(batch, self._sql.columns))
+            if self._sql.values_of(self._sql.columns):
+                tally.updated.append(cursor)
+                tally.expected.append((cursor, batch.num_rows, self._sql.table))
+            else:
+                tally.inserted.append(cursor)
         else:
             self.stage_rows(batch)
             self.upsert_staged(tally, differing=not self._exact, rows=batch.num_rows)
@@ -129,7 +142,10 @@ class TableWriter:
             tally.updated.append(cursor)
             updated = cursor.rowcount
         if updated < rows:
-            tally.inserted.append(self._connection.execute(self._sql.insert_missing))
+            cursor = self._connection.execute(self._sql.insert_missing)
+            tally.inserted.append(cursor)
+            if not differing and updated:
+                tally.expected.append((cursor, rows - updated, self._sql.table))
 
     def _parameters(self, move: Move) -> dict[str, bytes | None]:
         parameters = {f"v{i}": value for i, value in enumerate(move.values.values())}
