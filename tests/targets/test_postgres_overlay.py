@@ -305,6 +305,16 @@ def test_a_task_that_is_forgotten_leaves_nothing_laid_aside(plain: PostgresTarge
     assert newest_database.rows(OVERLAYS) == []
 
 
+def test_what_is_laid_aside_for_a_mapping_that_is_gone_is_given_up(plain: PostgresTarget, newest_database: Database) -> None:
+    newest_database.run(*RING[:2])
+    run = replaying(plain, [TO_PARENT, TO_CHILD])
+    run.write([merged(TO_PARENT, MergeStep(upserts=rows("id favourite", (1, 0))), exact=False)])
+    run.commit(Checkpoint(1, "j", 3, 9))
+    run.close()
+    opened(plain, [TO_CHILD], 2).close()
+    assert newest_database.rows(OVERLAYS) == newest_database.rows("SELECT mapping_id FROM headwater.overlay") == []
+
+
 NUMBERS = "CREATE TABLE t (id numeric PRIMARY KEY, a text)"
 
 
