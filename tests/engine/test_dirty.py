@@ -221,13 +221,14 @@ def test_beyond_the_limit_nothing_of_the_batch_is_done_p7(bench: Workbench) -> N
 
 
 def test_a_person_may_make_room_while_the_task_runs(bench: Workbench) -> None:
-    with bench.capturing(), bench.applying(job(bench, 1)):
+    with bench.capturing(), bench.applying(job(bench, 1)) as running:
         wait_until(bench.copied)
         insert(bench, (1, -1))
         bench.await_applied()
         mending = bench.target.mend("task")
         mending.dirty.settle([records(bench)[0].id], "discarded", "anna", 1)
         mending.commit()
+        wait_until(lambda: bench.clock.move(11) and report(running).dirty_open == 0, what="a look at what somebody has done")
         insert(bench, (2, -2))
         bench.await_applied()
         assert [r.state for r in bench.target.places["task"].dirty.values()] == ["discarded", "open"]

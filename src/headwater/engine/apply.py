@@ -175,6 +175,8 @@ class Follower:
             if not self._writing and self._passed != self._place and (self._settles() or self._clock.monotonic() >= self._commit_at):
                 self._commit(self._passed)
             if not self._writing:
+                self._dirty.look()
+                self._tally.dirty(self._dirty)
                 self._repairer.step(self._passed, self._commit)
             self._report()
 

@@ -42,6 +42,9 @@ SUSPECTS_MAX = 1_000
 REASON_MAX = 500
 """Reasons are cut to this many characters."""
 
+LOOK_S = 10.0
+"""How often it is looked whether somebody has settled rows."""
+
 FROM_COPY = -1
 """Where a copy's rows come from, as an offset: before all history."""
 
@@ -70,6 +73,7 @@ class DirtyRows:
         self._keys: dict[str, set[Key]] = {}  # of `_held`, by mapping
         self._recent: deque[int] = deque()
         self.new_rows = self._new_committed = 0
+        self._look_at = 0.0
 
     def load(self, place: Checkpoint) -> None:
         """Read what is set aside, also again after a rollback. What belongs to mappings that are gone or were changed is over. Commits."""
@@ -95,6 +99,13 @@ class DirtyRows:
         if places:
             self._settle(places, "reset")
             self._run.commit(place)
+
+    def look(self) -> None:
+        """Take over what persons have settled, now and then, so that reports tell it. Only between two transactions."""
+        if self._held and self._clock.monotonic() >= self._look_at:
+            self._look_at = self._clock.monotonic() + LOOK_S
+            self._refresh(set())
+            self._run.rollback()
 
     def committed(self) -> None:
         """What was written is there for good."""
