@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.domain.fitting import by_name, fit, fitting
-from headwater.domain.mapping import ColumnPair
+from headwater.domain.fitting import by_name, fit, fitting, sharing
+from headwater.domain.mapping import ColumnPair, TableMapping
 from headwater.domain.tables import Column, TableName, TableSchema
 
 
@@ -92,10 +92,26 @@ def test_keys_that_meet_under_other_names_and_in_another_order_fit() -> None:
     assert all(pair.key for pair in fitted.columns)
 
 
-def test_tables_without_a_key_are_refused() -> None:
+def test_a_source_without_a_key_is_joined_as_a_whole() -> None:
     bare = Column("id", "bigint")
-    assert "REPLICA IDENTITY" in fit(table("a", bare), table("b", KEY), [("id", "id")], same).problems[0]
-    assert "primary key" in fit(table("a", KEY), table("b", bare), [("id", "id")], same).problems[0]
+    for target in (table("b", KEY), table("b", bare)):
+        fitted = fit(table("a", bare), target, [("id", "id")], same)
+        assert (fitted.problems, [pair.key for pair in fitted.columns]) == ((), [False])
+
+
+def test_a_target_without_the_key_of_its_source_is_refused() -> None:
+    assert "primary key" in fit(table("a", KEY), table("b", Column("id", "bigint")), [("id", "id")], same).problems[0]
+
+
+def test_a_mapping_without_key_shares_its_target_with_none() -> None:
+    def to(source: str, target: str, key: bool) -> TableMapping:
+        return TableMapping(source, TableName("s", source), TableName("s", target), (ColumnPair("id", "id", key),), frozenset())
+
+    everything = frozenset({"INSERT", "UPDATE", "DELETE"})
+    assert sharing([to("a", "t", False), to("b", "u", True), to("c", "u", True)], everything) == []
+    assert "s.t must be filled by it alone" in sharing([to("a", "t", False), to("b", "t", True)], everything)[0]
+    assert "told from inserts" in sharing([to("a", "t", False)], frozenset({"UPDATE", "DELETE"}))[0]
+    assert sharing([to("a", "t", False)], frozenset({"INSERT", "UPDATE"})) == []
 
 
 def test_nothing_paired_is_a_problem() -> None:

@@ -270,16 +270,6 @@ def test_without_insert_only_rows_that_stand_change() -> None:
     assert (rest.upserts, rest.inserts) == (None, None)
 
 
-def test_a_mapping_without_key_takes_new_rows_only_and_only_once() -> None:
-    keyless = schema("id", "a", key=())
-    mapping = to("id", "a", key=())
-    step = only_step(merge(mapping, [changes(keyless, (IN, 1, "x"), (IN, 1, "x"))], exact=True))
-    assert len(rows(step.inserts)) == 2
-    for log, exact in ((changes(keyless, (IN, 1, "x")), False), (changes(keyless, (U, 1, "x")), True)):
-        with pytest.raises(SchemaMismatch, match="without a key"):
-            merge(mapping, [log], exact=exact)
-
-
 def test_sliced_batches_are_read_where_they_begin() -> None:
     whole = changes(schema("id", "a", "big"), (D, 1, None, None), (U, 2, "a", UNCHANGED), (U, 3, "b", "B"), (D, 4, None, None))
     part = ChangeBatch(whole.schema, whole.data.slice(1, 2))

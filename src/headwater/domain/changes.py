@@ -23,6 +23,8 @@ Op by op:
 * KEY_OLD, KEY_NEW: an update that changed the key is two neighbouring rows of one batch (`_seq` n and n+1):
   the old key (like DELETE), then the new row (like UPDATE, so columns may be marked unchanged: their values
   are those of the old row).
+* A table without a key (`TableSchema.key` is empty) finds rows as a whole: DELETE and KEY_OLD carry every value of the old row, and each
+  update is the pair KEY_OLD, KEY_NEW, in which nothing is marked unchanged. (An UPDATE there is one whose old row was not sent.)
 * TRUNCATE: all values null. Everything in the table before it is gone.
 * SHAPE: all values null. No row changed; the batch's schema tells what the table has become by here, where no row told it before.
 """

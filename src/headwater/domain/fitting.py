@@ -3,6 +3,9 @@
 A change finds its row at the target by key, so the key must mean the same row on both sides: every column of the source's key is
 paired, and together the pairs fill exactly the target's key. With less, two source rows would fall together in one
 target row, or a delete (which brings only the source's key) could not name its row.
+
+A source table without a usable key is joined without one: its rows are found as a whole. Then no other mapping may fill the target table,
+because copying the one again would clear the rows of the other.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from headwater.domain.mapping import ColumnPair, ColumnShape
+from headwater.domain.mapping import ColumnPair, ColumnShape, TableMapping
 from headwater.domain.tables import Column, TableSchema
 
 Compatible = Callable[[str, str], str | None]
@@ -67,6 +70,25 @@ def with_shapes(pairs: Sequence[ColumnPair], source: TableSchema) -> tuple[Colum
     return tuple(made)
 
 
+def sharing(mappings: Sequence[TableMapping], operations: frozenset[str]) -> list[str]:
+    """What is wrong with a task's mappings that have no key, seen together and with the operations that the task replicates."""
+    problems = []
+    for mapping in mappings:
+        if mapping.key:
+            continue
+        if any(other.target == mapping.target for other in mappings if other is not mapping):
+            problems.append(
+                f"{mapping.source} has no usable key, so {mapping.target} must be filled by it alone: when it is copied again, the rows "
+                f"of other tables there would be lost. Give {mapping.source} a primary key, or map it to a table of its own."
+            )
+        if "UPDATE" in operations and "INSERT" not in operations:
+            problems.append(
+                f"{mapping.source} has no usable key, so its updates can't be told from inserts, which the task leaves out. "
+                f"Let the task replicate INSERT, leave out UPDATE, or give {mapping.source} a primary key."
+            )
+    return problems
+
+
 def _pair_problems(source: TableSchema, target: TableSchema, pair: tuple[str, str], compatible: Compatible) -> list[str]:
     read, written = _column(source, pair[0]), _column(target, pair[1])
     problems = []
@@ -91,7 +113,7 @@ def _type_problems(source: TableSchema, target: TableSchema, pair: tuple[str, st
 
 def _key_problems(source: TableSchema, target: TableSchema, keyed: set[tuple[str, str]]) -> list[str]:
     if not source.key:
-        return [f"{source.table} has no usable key; give it a primary key, or a unique index over NOT NULL columns as REPLICA IDENTITY."]
+        return []
     if not target.key:
         return [f"{target.table} has no usable key; give it a primary key or a unique index over NOT NULL columns."]
     if {s for s, _ in keyed} != set(source.key) or {t for _, t in keyed} != set(target.key) or len(keyed) != len(source.key):

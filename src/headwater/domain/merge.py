@@ -37,6 +37,8 @@ Operations. The mapping's set filters what the source did, by kind, before anyth
 With less than all three the target is not where the source is, so inserts are never taken as exact then, but after a TRUNCATE.
 A mapping whose columns are all key has nothing to update: updates that keep the key are left out.
 
+A mapping without key counts whole rows instead (`merge_whole.py`); `exact` means nothing to it.
+
 Keys under a deferrable constraint are not usable: two rows may swap keys with nothing in between, and the log does not
 tell which row a change means. PostgreSQL does not take them as replica identity for the same reason.
 """
@@ -48,10 +50,10 @@ from collections.abc import Sequence
 import pyarrow.compute as pc
 
 from headwater.domain.changes import ChangeBatch, Op
-from headwater.domain.errors import SchemaMismatch
 from headwater.domain.mapping import TableMapping
 from headwater.domain.merge_columns import Rules, merge_columns
 from headwater.domain.merge_rows import merge_rows
+from headwater.domain.merge_whole import merge_whole
 from headwater.domain.steps import MergedTable, MergeStep, Move
 from headwater.domain.stretch import Stretch, read_stretch
 
@@ -66,7 +68,7 @@ def merge(mapping: TableMapping, batches: Sequence[ChangeBatch], *, exact: bool)
 
     Raises:
         SchemaMismatch: a batch lacks a mapped column, the mapping's key is not the table's, or a key value is NULL; a mapping
-            without key meets anything but an exact insert.
+            without key meets a change that does not bring the whole row (see `merge_whole.py`).
     """
     stretch = _replicated(read_stretch(mapping, batches), mapping)
     stretch, truncated = _after_truncate(stretch)
@@ -74,7 +76,7 @@ def merge(mapping: TableMapping, batches: Sequence[ChangeBatch], *, exact: bool)
         return MergedTable(mapping, ())
     rules = Rules.of(mapping.operations, exact=exact, truncated=truncated)
     if not mapping.key:
-        return MergedTable(mapping, (_keyless(stretch, exact or truncated, truncated),))
+        return MergedTable(mapping, tuple(step for step in [merge_whole(stretch, truncated)] if not step.empty), exact)
     stretch.check_keys()
     columnar, moving = stretch.split_moves(all_pairs=not rules.may_insert)
     steps = [merge_columns(columnar, rules, truncated)] if columnar.ops or truncated else []
@@ -103,13 +105,3 @@ def _after_truncate(stretch: Stretch) -> tuple[Stretch, bool]:
         return stretch, False
     last = pc.indices_nonzero(stretch.having([Op.TRUNCATE]))[-1].as_py()
     return stretch.after(last), True
-
-
-def _keyless(stretch: Stretch, exact: bool, truncated: bool) -> MergeStep:
-    """Without a key only new rows can be written, and only once."""
-    if stretch.ops and not (exact and stretch.ops <= {Op.INSERT}):
-        raise SchemaMismatch(
-            f"{stretch.mapping.source} is mapped to {stretch.mapping.target} without a key, so its changes can't be written there by key. "
-            "Give the table a key, or have it copied again."
-        )
-    return MergeStep(truncate=truncated, inserts=stretch.batch() if stretch.ops else None)

@@ -119,8 +119,8 @@ def _again(pair: ColumnPair, schema: TableSchema, column: Column) -> str:
 
 def _key(mapping: TableMapping, found: list[int], schema: TableSchema) -> list[str]:
     ours = {at for at, pair in zip(found, mapping.columns, strict=True) if pair.key}
-    if not ours or ours == {i for i, column in enumerate(schema.columns) if column.key}:
+    if ours == {i for i, column in enumerate(schema.columns) if column.key}:
         return []
-    mapped = ", ".join(pair.source for pair in mapping.key)
+    mapped = ", ".join(pair.source for pair in mapping.key) or "nothing: whole rows"
     keys = f"({', '.join(schema.key) or 'nothing'}) now, but its mapping to {mapping.target} has the key ({mapped})"
     return [f"{schema.table} finds its rows by {keys}. Make both the same, then save the mapping again and start the task."]

@@ -19,6 +19,9 @@ class MergedTable:
     Every Arrow batch has one binary column per mapped pair, named by the *target* column, in mapping order (deletes: key
     pairs only). Keys don't repeat within one batch, nor between the batches of one step. `exact` is what the merge was told: with it,
     rows in `upserts` and `partials` stand at the target and nearly always differ; without it, many may be the same already.
+
+    A mapping without key has only `deletes` and `inserts`, both of all pairs. Equal rows repeat, and each row in `deletes` removes one of
+    those that are equal to it. They must be there where the mapping replicates every operation; otherwise they may be missing.
     """
 
     mapping: TableMapping

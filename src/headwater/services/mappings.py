@@ -1,7 +1,7 @@
 """Mappings: which source table fills which target table, column by column, checked against both databases as they are now.
 
-A mapping is refused when it could not be applied: a missing table or column, types that can't hold each other's values, no key
-by which a row is found on both sides. Automatic mapping takes what fits by name and says of the rest why it was left out.
+A mapping is refused when it could not be applied: a missing table or column, types that can't hold each other's values, a key
+that does not find a row on both sides. Automatic mapping takes what fits by name and says of the rest why it was left out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headwater.domain.errors import HeadwaterError
-from headwater.domain.fitting import Fit, by_name, fit, fitting
+from headwater.domain.fitting import Fit, by_name, fit, fitting, sharing
 from headwater.domain.tables import Column, TableName, TableSchema
 from headwater.domain.types import compatible
 from headwater.ports.store import DataSource, Mapping, Scope, Store, Task
@@ -205,7 +205,8 @@ class Mappings:
             except ServiceError as error:
                 problems += error.details
             else:
-                problems += fit(here, there, [(pair.source, pair.target) for pair in mapping.columns], compatible).problems
+                problems += _misfits(mapping, here, there)
+        problems += sharing([m.table_mapping(task.operations) for m in found], task.operations)
         return list(dict.fromkeys(problems))
 
     def refit(self, task: Task) -> list[str]:
@@ -291,7 +292,11 @@ class Mappings:
             self._refuse_for_its_kind(source, name)
         here, there = _described(described, name, other)
         pairs = [(pair.source_column, pair.target_column) for pair in form.pairs] or by_name(here, there)
-        return self._made(mapping, here, there, fit(here, there, pairs, compatible))
+        made = self._made(mapping, here, there, fit(here, there, pairs, compatible))
+        problems = sharing([m.table_mapping(task.operations) for m in [*others, made]], frozenset())
+        if problems:
+            raise refusal("FDI.3037", " ".join(problems), details=tuple(problems))
+        return made
 
     def _automatic(self, task: Task, here: TableSchema, there: TableSchema) -> tuple[Mapping, list[Unmapped]]:
         """A mapping of the columns that fit by name, and the columns that were left out. Raises FDI.3037 where nothing fits."""
@@ -331,6 +336,14 @@ class Mappings:
         read, written = self._connections.source(source), self._connections.target(target)
         here, there = sorted({s for s, _ in names}), sorted({t for _, t in names})
         return ask_both(lambda: read.describe(here), lambda: written.describe(there), "description of tables")
+
+
+def _misfits(mapping: Mapping, here: TableSchema, there: TableSchema) -> Sequence[str]:
+    """What keeps a saved mapping from fitting the tables as they are now."""
+    fitted = fit(here, there, [(pair.source, pair.target) for pair in mapping.columns], compatible)
+    if not fitted.problems and [pair.key for pair in fitted.columns] != [pair.key for pair in mapping.columns]:
+        return [f"The key of {here.table} is another one than its mapping was made for. Save the mapping again: the table is copied anew."]
+    return fitted.problems
 
 
 Described = tuple[dict[TableName, TableSchema], dict[TableName, TableSchema]]

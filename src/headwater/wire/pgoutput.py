@@ -117,7 +117,8 @@ class Taken:
 
 
 KeyOf = Callable[[Relation], tuple[int, ...] | None]
-"""The caller's answer to an announced relation: which columns find a row, or None to leave the table out."""
+"""The caller's answer to an announced relation: which columns find a row, or None to leave the table out. No columns: rows are found as a
+whole, so old rows keep all their values, and an update that brings its old row is always the pair KEY_OLD, KEY_NEW."""
 
 
 @cython.final
@@ -662,23 +663,27 @@ class Decoder:
     @cython.cfunc
     def _delete(self, p: cython.p_const_uchar, end: cython.Py_ssize_t, table: _Table) -> cython.Py_ssize_t:
         spans, at = self._spans(p, 31, end, table)
+        if not table.keys and p[30] != 79:  # O
+            raise PgOutputError("A deleted row of which neither a key nor all values were sent", 30)
         self._put(p, spans, table, DELETE)
         return at
 
     @cython.cfunc
     def _update_with_old(self, p: cython.p_const_uchar, end: cython.Py_ssize_t, table: _Table) -> cython.Py_ssize_t:
         """An update that brings the old key or the old row. Whether the key changed shows by comparing: an old key also comes
-        where a part of it is stored out of line, and that part is not in the new row then."""
+        where a part of it is stored out of line, and that part is not in the new row then. Without a key the whole row is one."""
         old, at = self._spans(p, 31, end, table)
         _need(at, 1, end)
         if p[at] != 78:  # N
             raise PgOutputError(f"An unknown mark before a new row: {p[at]}", at)
         new, stop = self._spans(p, at + 1, end, table)
         whole = p[30] == 79  # O
+        if not table.keys and not whole:
+            raise PgOutputError("An old row of which neither a key nor all values were sent", 30)
         for i in range(table.width):
             if new[i][0] == 117 and (whole or i in table.keys):
                 new[i] = old[i]
-        moved = False
+        moved = not table.keys
         for i in table.keys:
             moved = moved or p[old[i][1] : old[i][1] + old[i][2]] != p[new[i][1] : new[i][1] + new[i][2]]
         if moved:
@@ -688,8 +693,8 @@ class Decoder:
 
     @cython.cfunc
     def _put(self, p: cython.p_const_uchar, spans: list[tuple[int, int, int]], table: _Table, op: cython.int) -> cython.int:
-        """Add a row from its spans; a deleted row or an old key brings the values of its key only."""
-        key_only: cython.bint = op in (DELETE, KEY_OLD)
+        """Add a row from its spans; a deleted row or an old key brings the values of its key only, if it has one."""
+        key_only: cython.bint = op in (DELETE, KEY_OLD) and len(table.keys) > 0
         column: _Column
         mark: cython.int
         for column, (mark, start, size) in zip(table.columns, spans):  # noqa: B905  equal by _width; `strict` costs

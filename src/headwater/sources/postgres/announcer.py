@@ -48,7 +48,7 @@ class Announcer:
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def key_of(self, relation: Relation) -> tuple[int, ...] | None:
-        """The indexes of the key columns; None for a table that nobody wants and that has no key.
+        """The indexes of the key columns, none where rows are found as a whole; None for a table that nobody wants and that has no key.
 
         A wanted table without a key passes: what comes of it is for the tasks that map it to say, and not for all others.
         """
