@@ -22,12 +22,15 @@ from tests.databases import Database
 
 T = TableName("public", "t")
 SCHEMA = TableSchema(T, (Column("id", "integer", key=True, nullable=False), Column("v", "text"), Column("doc", "text")))
+BAG = TableName("public", "bag")
+BAG_SCHEMA = TableSchema(BAG, (Column("v", "text"), Column("doc", "text")))
 WHOLE = Chunk(0, None, None)
 Row = tuple[int, str | None, str | None]
+BagRow = tuple[str | None, str | None]
 
 
 class Place(ABC):
-    """A target under test: one empty table `public.t (id, v, doc)`."""
+    """A target under test: the empty tables `public.t (id, v, doc)`, and `public.bag (v, doc)` without a key."""
 
     target: Target
 
@@ -47,13 +50,17 @@ class Place(ABC):
     def put(self, *rows: Row) -> None:
         """Put rows in behind the product's back."""
 
+    @abstractmethod
+    def bag(self) -> list[BagRow]:
+        """What is committed in the table without a key, in order, null first."""
+
 
 class Memory(Place):
     """The fake."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.target = self.memory = MemoryTarget([SCHEMA])
+        self.target = self.memory = MemoryTarget([SCHEMA, BAG_SCHEMA])
 
     def rows(self) -> list[Row]:
         """See `Place`."""
@@ -65,6 +72,11 @@ class Memory(Place):
         for row in rows:
             values = [None if value is None else str(value).encode() for value in row]
             self.memory.tables_by_name[T].insert(dict(zip(("id", "v", "doc"), values, strict=True)))
+
+    def bag(self) -> list[BagRow]:
+        """See `Place`."""
+        texts = [(row["v"], row["doc"]) for row in self.memory.rows(BAG)]
+        return [(None if v is None else v.decode(), None if d is None else d.decode()) for v, d in texts]
 
 
 class Postgres(Place):
@@ -87,6 +99,10 @@ class Postgres(Place):
             for row in rows:
                 connection.execute("INSERT INTO t VALUES (%s, %s, %s)", row)
 
+    def bag(self) -> list[BagRow]:
+        """See `Place`."""
+        return [(v, d) for v, d in self.database.rows("SELECT v, doc FROM bag ORDER BY v NULLS FIRST, doc NULLS FIRST")]
+
 
 @pytest.fixture(params=["memory", "postgres"])
 def place(
@@ -98,7 +114,7 @@ def place(
         made = Memory()
     else:
         database = make_database(newest_cluster)
-        database.run("CREATE TABLE t (id int PRIMARY KEY, v text, doc text)")
+        database.run("CREATE TABLE t (id int PRIMARY KEY, v text, doc text)", 'CREATE TABLE bag (v text COLLATE "C", doc text COLLATE "C")')
         made = Postgres(database)
     yield made
     for run in made.runs:
@@ -354,3 +370,73 @@ def test_tables_are_told(place: Place) -> None:
     assert set(described) == {T}
     assert [(c.name, c.key) for c in described[T].columns] == [("id", True), ("v", False), ("doc", False)]
     assert place.target.check([mapping()]) == []
+
+
+EVERYTHING = frozenset({"INSERT", "UPDATE", "DELETE"})
+
+
+def bag_mapping(operations: frozenset[str] = EVERYTHING) -> TableMapping:
+    return TableMapping("bag", TableName("s", "bag"), BAG, (ColumnPair("v", "v"), ColumnPair("doc", "doc")), operations)
+
+
+def bag_rows(*rows: BagRow) -> pa.RecordBatch:
+    return batch(("v", "doc"), *rows)
+
+
+def bag_step(step: MergeStep, operations: frozenset[str] = EVERYTHING) -> list[MergedTable]:
+    return [MergedTable(bag_mapping(operations), (step,))]
+
+
+def bag_run(place: Place, *rows: BagRow) -> TargetRun:
+    """A run after a commit of these rows."""
+    place.target.raise_epoch("task", 1)
+    run = place.run("task", 1)
+    if rows:
+        run.write(bag_step(MergeStep(inserts=bag_rows(*rows))))
+    run.commit(Checkpoint(1, "j", 1))
+    return run
+
+
+def test_without_a_key_as_many_of_equal_rows_go_as_are_named(place: Place) -> None:
+    run = bag_run(place, ("x", "1"), ("x", "1"), ("x", "1"), ("x", None), (None, None), (None, None), ("", None))
+    gone = bag_rows(("x", "1"), (None, None), ("x", "1"))
+    assert run.write(bag_step(MergeStep(deletes=gone, inserts=bag_rows(("y", "1"), ("y", "1"))))) == Written(inserted=2, deleted=3)
+    run.commit(Checkpoint(1, "j", 2))
+    assert place.bag() == [(None, None), ("", None), ("x", None), ("x", "1"), ("y", "1"), ("y", "1")]
+
+
+@pytest.mark.parametrize("gone", [[("z", "1")], [("x", "1"), ("x", "1")], [("x", "2"), ("x", "1")], [("x", None)]])
+def test_a_whole_row_that_is_to_go_and_is_not_there_is_an_error(place: Place, gone: list[BagRow]) -> None:
+    """Nobody but the task removes rows; where operations are left out, some were never there."""
+    run = bag_run(place, ("x", "1"), ("y", "1"))
+    with pytest.raises(TargetError) as error:
+        run.write(bag_step(MergeStep(deletes=bag_rows(*gone))))
+    assert error.value.kind == "target_changed"
+    run.rollback()
+    run.write(bag_step(MergeStep(deletes=bag_rows(*gone)), frozenset({"INSERT", "DELETE"})))
+    run.commit(Checkpoint(1, "j", 2))
+    assert ("y", "1") in place.bag()
+
+
+def test_a_truncate_without_a_key(place: Place) -> None:
+    run = bag_run(place, ("x", "1"), ("x", "1"))
+    run.write(bag_step(MergeStep(truncate=True, inserts=bag_rows(("n", None)))))
+    run.commit(Checkpoint(1, "j", 2))
+    assert place.bag() == [("n", None)]
+
+
+def test_a_copy_without_a_key_replaces_what_is_there(place: Place) -> None:
+    run = bag_run(place, ("x", "1"), ("x", "1"), ("stranger", None))
+    again = [b"x\t1\nx\t1\nx\t1\n\\N\t2\n"]
+    for _ in range(2):
+        run.save_table_state(TableState("bag", CopyState.COPYING, 0, False, (WHOLE,)))
+        assert run.copy_chunk(bag_mapping(), WHOLE, iter(again), False, True) == 4
+        assert place.bag() == [(None, "2"), ("x", "1"), ("x", "1"), ("x", "1")]
+
+
+def test_a_copy_without_a_key_that_may_not_remove_adds_what_is_missing(place: Place) -> None:
+    run = bag_run(place, ("x", "1"), ("x", "1"), ("kept", None))
+    mapped = bag_mapping(frozenset({"INSERT"}))
+    run.save_table_state(TableState("bag", CopyState.COPYING, 0, False, (WHOLE,)))
+    assert run.copy_chunk(mapped, WHOLE, iter([b"x\t1\nx\t1\nx\t1\n\\N\t2\n\\N\t2\n"]), False, False) == 5
+    assert place.bag() == [(None, "2"), (None, "2"), ("kept", None), ("x", "1"), ("x", "1"), ("x", "1")]

@@ -50,17 +50,24 @@ def test_tables_that_can_not_be_followed(database: Database) -> None:
         "CREATE MATERIALIZED VIEW kept AS SELECT 1 AS a",
         "CREATE TABLE fullkeyless (a int)",
         "ALTER TABLE fullkeyless REPLICA IDENTITY FULL",
+        "CREATE TABLE parts (a int) PARTITION BY LIST (a)",
+        "CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1)",
+        "CREATE TABLE parts_2 PARTITION OF parts FOR VALUES IN (2)",
+        "ALTER TABLE parts_1 REPLICA IDENTITY FULL",
     )
-    found = texts(source_of(database), "keyless", "Key less", "nothing", "fleeting", "seen", "kept", "fullkeyless", "missing")
+    found = texts(source_of(database), "keyless", "Key less", "nothing", "fleeting", "seen", "kept", "fullkeyless", "parts", "missing")
     assert found.count("\n") == 7
+    assert "fullkeyless" not in found
+    assert "parts_1" not in found
     for sign in (
-        "public.keyless has no key",
+        "public.keyless has no key and its log lacks old rows: once it is published, PostgreSQL refuses its UPDATE and DELETE.",
+        "Run: ALTER TABLE public.keyless REPLICA IDENTITY FULL;",
         'ALTER TABLE public."Key less" ADD PRIMARY KEY',
         "ALTER TABLE public.nothing REPLICA IDENTITY DEFAULT",
         "ALTER TABLE public.fleeting SET LOGGED",
         "public.seen is a view",
         "public.kept is a materialized view",
-        "public.fullkeyless has no key",
+        "ALTER TABLE public.parts_2 REPLICA IDENTITY FULL;",
         "public.missing does not exist",
     ):
         assert sign in found

@@ -431,6 +431,31 @@ def test_a_table_that_lost_its_key_comes_without_one(database: Database, follow:
     assert (batch.schema.key, batch.data.num_rows) == ((), 1)
 
 
+def test_a_table_without_a_key_comes_as_whole_rows(database: Database, source: PostgresSource) -> None:
+    """Each update is the pair of old and new row, values out of line included, which the log leaves out of the new row."""
+    database.run(
+        "CREATE TABLE bag (a int, b text)", "ALTER TABLE bag ALTER b SET STORAGE EXTERNAL", "ALTER TABLE bag REPLICA IDENTITY FULL"
+    )
+    source.publish([table("bag")])
+    long = "z" * 9000
+    database.run(
+        f"INSERT INTO bag VALUES (1, '{long}'), (1, '{long}'), (NULL, NULL)",
+        "UPDATE bag SET a = 2 WHERE a = 1",
+        "DELETE FROM bag WHERE a IS NULL",
+        "TRUNCATE bag",
+    )
+    one, two, none = ({"a": a, "b": b} for a, b in ((b"1", long.encode()), (b"2", long.encode()), (None, None)))
+    with closing(source.open_log([table("bag")], None, False)) as log:
+        came = Follower(log)
+        assert [(op, values) for _, op, values in came.rows(9)] == [
+            *(("INSERT", row) for row in (one, one, none)),
+            *[("KEY_OLD", one), ("KEY_NEW", two)] * 2,
+            ("DELETE", none),
+            ("TRUNCATE", none),
+        ]
+    assert came.frames[0].batches[0].schema.key == ()
+
+
 def test_release_leaves_nothing(source: PostgresSource, database: Database, follow: Callable[..., Follower]) -> None:
     follow()
     source.release()

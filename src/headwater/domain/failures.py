@@ -51,6 +51,10 @@ POLICIES: dict[str, Policy] = {
     ),
     "target_unavailable": Policy("retry", "Check that the target database is up and reachable; Headwater keeps trying."),
     "target_refused": Policy("stop", "Repair what the message names at the target, then start the task again."),
+    "target_changed": Policy(
+        "stop",
+        "Somebody else changes this table at the target. End that, then reset the task, to any moment: the table is copied again.",
+    ),
     "row_refused": Policy(
         "stop",
         "Repair the row at the source, or the column or constraint at the target, then start the task again; "

@@ -165,7 +165,8 @@ class Collector:
 
     def _room_in(self, batch: Batch) -> bool:
         """True where a full batch of a replay can take more. Mappings that are followed from within it need its changes one by one."""
-        if batch.rows >= REPLAY_ROWS or any(f.since > batch.first_offset or not f.mapping.operations >= EVERYTHING for f in self._followed):
+        within = any(batch.first_offset < f.since <= batch.next_offset for f in self._followed)
+        if within or batch.rows >= REPLAY_ROWS or not all(f.mapping.operations >= EVERYTHING for f in self._followed):
             return False
         columns: dict[TableName, frozenset[str]] = {}
         for f in self._followed:

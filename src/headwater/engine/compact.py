@@ -4,6 +4,8 @@ In a replay only the last version per key counts. So when a batch is full of cha
 written down again as changes: what stands at the end as inserts (which a replay writes as insert-or-update), what is gone as deletes,
 rows of which some values are not known as updates with unchanged marks. Over few keys that makes room for many more changes, which
 are then merged again. Key changes that need values of the old row don't compact; the batch is written as it is then.
+
+Of a table without a key it says what comes and what goes, as whole rows.
 """
 
 from __future__ import annotations

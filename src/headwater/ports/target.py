@@ -102,7 +102,9 @@ class Writing(Protocol):
 
         A target may lay some aside, and show them at its end; after a copy and in a replay with the commit that reaches `exact_from`.
         An insert of a mapping with others `beside` may meet a row of theirs; where both fill a column, with different values, the row
-        is refused (not in a replay)."""
+        is refused (not in a replay).
+
+        Raises TargetError, kind `target_changed`, where a whole row is to go (see `MergedTable`) that must be there and is not."""
 
     def stands(self, mapping: TableMapping, key: Sequence[bytes | None]) -> bool:
         """Whether a row with this key stands in the mapping's target table, as the open transaction sees it."""
@@ -165,7 +167,8 @@ class TargetRun(Writing, Protocol):
         """Write one chunk of text rows (see `Snapshot.read`) and mark it done, in one transaction (own connection, fenced).
 
         `fresh`: rows go straight in. Otherwise rows that differ are written, and with `remove` rows of the
-        chunk's key range that the source does not have are deleted. Returns the number of rows read. Thread-safe.
+        chunk's key range that the source does not have are deleted. A mapping without key comes as one chunk: with `remove` it
+        replaces what the table has, otherwise only what the table has fewer of is added. Returns the number of rows read. Thread-safe.
         Rows of a mapping with others beside it are put into its book.
         """
 

@@ -19,7 +19,7 @@ Key = tuple[bytes | None, ...]
 
 @dataclass(frozen=True)
 class Change:
-    """One change: `values` by column (for DELETE and KEY_OLD the key only), `unchanged` columns that are not sent."""
+    """One change: `values` by column (for DELETE and KEY_OLD the key only, if there is one), `unchanged` columns that are not sent."""
 
     schema: TableSchema
     op: Op
@@ -91,7 +91,7 @@ def frame_bytes(whole: Frame) -> int:
 
 
 def replay(state: dict[TableName, dict[Key, Row]], whole: Frame) -> None:
-    """Apply a frame, change by change, to tables by key: the plain meaning of a history, to compare with."""
+    """Apply a frame, change by change, to tables by key (without one, by an invented number): the plain meaning of a history."""
     changes = [(batch, i) for batch in whole.batches for i in range(batch.data.num_rows)]
     old: Row = {}
     for batch, i in sorted(changes, key=lambda c: c[0].data.column(0)[c[1]].as_py()):
@@ -105,6 +105,9 @@ def _replay_change(table: dict[Key, Row], batch: ChangeBatch, i: int, old: Row) 
         return {}
     row: Row = {c.name: batch.data.column(FIXED_COLUMNS + at)[i].as_py() for at, c in enumerate(batch.schema.columns)}
     key = tuple(row[name] for name in batch.schema.key)
+    if not key:
+        equal = [k for k, held in table.items() if held == row]
+        key = equal[0] if op in (Op.DELETE, Op.KEY_OLD) else (str(max((int(k[0] or 0) for k in table), default=0) + 1).encode(),)
     if op in (Op.DELETE, Op.KEY_OLD):
         return table.pop(key, {})
     before = old if op is Op.KEY_NEW else table.get(key, {})
@@ -152,3 +155,9 @@ def order(values: Iterable[bytes | str | None]) -> tuple[tuple[int, int, str], .
     """Sort key for key values in text form: numbers by value, before all other text."""
     texts = [v.decode() if isinstance(v, bytes) else (v or "") for v in values]
     return tuple((0, int(t), "") if t.lstrip("-").isdigit() else (1, 0, t) for t in texts)
+
+
+def sorted_rows(schema: TableSchema, rows: Mapping[Key, Row]) -> list[Row]:
+    """A table's rows by key; without a key, by their values."""
+    by_value = sorted(rows.values(), key=lambda row: [(value is not None, value or b"") for value in row.values()])
+    return [dict(row) for row in (by_value if not schema.key else [rows[key] for key in sorted(rows, key=order)])]

@@ -19,7 +19,7 @@ from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.source import NO_TRAIL, Captured, Chunk, Finding, Trail, Watched
 from headwater.testing.compare import MemoryComparison
 from headwater.testing.faults import FaultScript, MovedClock
-from headwater.testing.rows import Change, Key, Row, Transaction, frame, order, text_row
+from headwater.testing.rows import Change, Key, Row, Transaction, frame, order, sorted_rows, text_row
 
 State = dict[TableName, dict[Key, Row]]
 
@@ -36,16 +36,24 @@ class OpenTransaction:
         """Add a row; columns that are left out are null."""
         schema, rows = self._at(table)
         row: Row = {c.name: _text(values.get(c.name)) for c in schema.columns}
-        key = tuple(row[name] for name in schema.key) or (str(len(rows) + 1).encode(),)
+        key = tuple(row[name] for name in schema.key) or (str(max((int(k[0] or 0) for k in rows), default=0) + 1).encode(),)
         assert key not in rows, f"{key!r} exists in {table}"
         rows[key] = row
         self._log(Change(schema, Op.INSERT, row))
 
     def update(self, table: TableName, key: Sequence[object], **values: object) -> None:
-        """Change a row. A TOAST column (`ScriptedSource.toast`) that is left out is not sent, as where its value is large."""
+        """Change a row. A TOAST column (`ScriptedSource.toast`) that is left out is not sent, as where its value is large.
+
+        Without a key `key` is the row's invented number, and the whole row is logged before and after."""
         schema, rows = self._at(table)
         old_key = tuple(_text(v) for v in key)
-        row = {**rows.pop(old_key), **{name: _text(v) for name, v in values.items()}}
+        old = rows.pop(old_key)
+        row = {**old, **{name: _text(v) for name, v in values.items()}}
+        if not schema.key:
+            rows[old_key] = row
+            self._log(Change(schema, Op.KEY_OLD, old))
+            self._log(Change(schema, Op.KEY_NEW, row))
+            return
         new_key = tuple(row[name] for name in schema.key)
         assert new_key not in rows, f"{new_key!r} exists in {table}"
         rows[new_key] = row
@@ -59,8 +67,8 @@ class OpenTransaction:
         """Remove a row."""
         schema, rows = self._at(table)
         gone = tuple(_text(v) for v in key)
-        del rows[gone]
-        self._log(Change(schema, Op.DELETE, dict(zip(schema.key, gone, strict=True))))
+        old = rows.pop(gone)
+        self._log(Change(schema, Op.DELETE, dict(zip(schema.key, gone, strict=True)) if schema.key else old))
 
     def truncate(self, table: TableName) -> None:
         """Remove all rows."""
@@ -174,9 +182,8 @@ class ScriptedSource:
             return position
 
     def rows(self, table: TableName) -> list[Row]:
-        """The rows of a table, by key."""
-        held = self.state[table]
-        return [dict(held[key]) for key in sorted(held, key=order)]
+        """The rows of a table, by key; without one, by their values."""
+        return sorted_rows(self.schemas[table], self.state[table])
 
     def lose_slot(self) -> None:
         """Drop the slot behind our back."""

@@ -8,6 +8,7 @@ refused, so that an engine that wrongly believes a row to be absent is found out
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from headwater.ports.source import Chunk, Finding
 from headwater.ports.target import Checkpoint, CopyState, Look, TableState, Written
 from headwater.testing.compare import MemoryComparison
 from headwater.testing.faults import FaultScript
-from headwater.testing.rows import Key, Row, order, parse_text_rows
+from headwater.testing.rows import Key, Row, order, parse_text_rows, sorted_rows
 
 
 @dataclass
@@ -112,10 +113,9 @@ class MemoryTarget:
         self.lock = threading.RLock()
 
     def rows(self, table: TableName) -> list[Row]:
-        """The committed rows of a table, by key."""
+        """The committed rows of a table, by key; without one, by their values."""
         with self.lock:
-            held = self.tables_by_name[table].rows
-            return [dict(held[key]) for key in sorted(held, key=order)]
+            return sorted_rows(self.tables_by_name[table].schema, self.tables_by_name[table].rows)
 
     def place(self, task_id: str) -> Checkpoint | None:
         """The checkpoint as it stands, for tests."""
@@ -430,9 +430,12 @@ class MemoryTargetRun(_Writing):
             self._reach()
             self.check_epoch()
             table = self._target.tables_by_name[mapping.target].copy()
-            if not fresh and (remove or not mapping.key):
+            new = read
+            if not fresh and remove:
                 _remove_missing(table, mapping, chunk, read)
-            for row in read:
+            elif not fresh and not mapping.key:
+                new = _missing(table, mapping, read)
+            for row in new:
                 _put(table, mapping, row, new=fresh or not mapping.key)
             if mapping.beside:
                 self._place().books.keys[mapping.mapping_id] |= {tuple(row[p.target] for p in mapping.key) for row in read}
@@ -521,6 +524,20 @@ def _put(table: MemoryTable, mapping: TableMapping, row: Row, new: bool) -> None
         table.insert(row)
     else:
         _upsert(table, mapping, row)
+
+
+def _missing(table: MemoryTable, mapping: TableMapping, rows: Sequence[Row]) -> list[Row]:
+    """Of equal rows as many as the table has fewer."""
+    names = [pair.target for pair in mapping.columns]
+    held = Counter(tuple(row[name] for name in names) for row in table.rows.values())
+    missing = []
+    for row in rows:
+        values = tuple(row[name] for name in names)
+        if held[values]:
+            held[values] -= 1
+        else:
+            missing.append(row)
+    return missing
 
 
 def _remove_missing(table: MemoryTable, mapping: TableMapping, chunk: Chunk, rows: Sequence[Row]) -> None:
@@ -622,6 +639,8 @@ def _step(table: MemoryTable, mapping: TableMapping, step: MergeStep) -> Written
         table.rows.clear()
     for row in _rows(step.deletes):
         found = table.find(row)[: 1 if not mapping.key else None]
+        if not (found or mapping.key) and mapping.operations >= {"INSERT", "UPDATE", "DELETE"}:
+            raise TargetError(f"{mapping.target} lacks a row that is to go.", kind="target_changed")
         deleted += len(found)
         for key in found:
             del table.rows[key]

@@ -19,16 +19,13 @@ SELECT n.nspname, c.relname
  ORDER BY 1, 2
 """
 
-INDEX_KEY = """
+KEY = """
 SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1] AS columns
   FROM pg_index i
  WHERE i.indrelid = c.oid AND i.indimmediate AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END
 """
 """The columns that name a row of a table `c`: the replica identity's index, or else the primary key. Not a deferrable one: PostgreSQL takes
 none as replica identity, and refuses updates of the published table."""
-
-KEY = f"{INDEX_KEY} AND c.relreplident <> 'n'"
-"""The columns by which changes find their row, for a table `c`; none where its updates and deletes do not tell."""
 
 DESCRIBE = f"""
 SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
@@ -46,7 +43,7 @@ SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
 ATTRIBUTES = f"""
 SELECT a.attnum, a.attname, a.attisdropped, a.attgenerated <> '', NOT a.attnotnull, coalesce(a.attnum = ANY (k.columns), false)
   FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
-  LEFT JOIN LATERAL ({INDEX_KEY}) k ON true
+  LEFT JOIN LATERAL ({KEY}) k ON true
  WHERE c.oid = %s
  ORDER BY a.attnum
 """  # noqa: S608  glued from a constant

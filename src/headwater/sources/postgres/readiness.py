@@ -32,7 +32,9 @@ TABLE = f"""
 SELECT wanted.schema, wanted.name, c.relkind, c.relpersistence, c.relreplident,
        quote_ident(wanted.schema) || '.' || quote_ident(wanted.name),
        pg_has_role(c.relowner, 'USAGE'), has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(c.oid, 'SELECT'),
-       EXISTS ({catalogue.KEY}), row_security_active(c.oid), quote_ident(wanted.schema)
+       EXISTS ({catalogue.KEY}), row_security_active(c.oid), quote_ident(wanted.schema),
+       ARRAY(SELECT t.oid::regclass::text FROM (SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf UNION SELECT c.oid) AS held (oid)
+               JOIN pg_class t USING (oid) WHERE t.relkind = 'r' AND t.relreplident <> 'f' ORDER BY 1)
   FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS wanted (schema, name, at)
   LEFT JOIN pg_namespace n ON n.nspname = wanted.schema
   LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
@@ -61,6 +63,9 @@ NOT_TABLES = {
     "c": ("a composite type", "Map the tables that use it."),
     "t": ("a TOAST table", "Map the table that it belongs to."),
 }
+NAMED_MAX = 10
+"""Partitions that a finding names at most."""
+
 NOT_LOGGED = {"u": "unlogged", "t": "temporary"}
 
 
@@ -163,7 +168,7 @@ def _not_owner(table: str, role: str, config: PostgresConfig) -> Finding:
 
 def _table(row: tuple[Any, ...], version: int, role: str) -> list[Finding]:
     """What stands in the way of one table."""
-    _, _, kind, persistence, identity, name, _, may_enter, may_read, has_key, hidden, schema = row
+    _, _, kind, persistence, identity, name, _, may_enter, may_read, has_key, hidden, schema, not_whole = row
     if kind is None:
         return [Finding(f"The table {name} does not exist.", "Correct the name, or make the table.")]
     if kind in NOT_TABLES:
@@ -183,17 +188,22 @@ def _table(row: tuple[Any, ...], version: int, role: str) -> list[Finding]:
     if hidden:
         repair = f"Let an administrator run: ALTER ROLE {role} BYPASSRLS;"
         made.append(Finding(f"Row security would hide rows of {name} from the role {role}.", repair))
-    return [*made, *_key(identity, name, has_key)]
+    return [*made, *(_key(identity, name) if has_key else _whole_rows(name, not_whole))]
 
 
-def _key(identity: str, name: str, has_key: bool) -> list[Finding]:
-    if identity == "n":
-        what = f"The table {name} has replica identity NOTHING, so its updates and deletes do not say which row they mean."
-        return [Finding(what, f"Run: ALTER TABLE {name} REPLICA IDENTITY DEFAULT;")]
-    if has_key:
+def _key(identity: str, name: str) -> list[Finding]:
+    if identity != "n":
         return []
-    repair = (
-        f"Run: ALTER TABLE {name} ADD PRIMARY KEY (...); or, with a unique index over columns that are NOT NULL: "
-        f"ALTER TABLE {name} REPLICA IDENTITY USING INDEX ...;"
-    )
-    return [Finding(f"The table {name} has no key by which its changes could find their row.", repair)]
+    what = f"The table {name} has replica identity NOTHING, so its updates and deletes do not say which row they mean."
+    return [Finding(what, f"Run: ALTER TABLE {name} REPLICA IDENTITY DEFAULT;")]
+
+
+def _whole_rows(name: str, not_whole: Sequence[str]) -> list[Finding]:
+    """Without a key changes find their row as a whole, so the log must hold old rows as a whole. `not_whole` are the table, or those of its
+    partitions, where it does not. Inserts alone would do without, but publishing the table would make the server refuse everything else."""
+    if not not_whole:
+        return []
+    what = f"The table {name} has no key and its log lacks old rows: once it is published, PostgreSQL refuses its UPDATE and DELETE."
+    alterations = " ".join(f"ALTER TABLE {one} REPLICA IDENTITY FULL;" for one in not_whole[:NAMED_MAX])
+    more = f" (and so on for {len(not_whole) - NAMED_MAX} more partitions)" if len(not_whole) > NAMED_MAX else ""
+    return [Finding(what, f"Run: {alterations}{more} or give it a key: ALTER TABLE {name} ADD PRIMARY KEY (...);")]

@@ -17,7 +17,7 @@ from headwater.targets.postgres.overlay import Overlay
 from headwater.targets.postgres.session import Connection
 from headwater.targets.postgres.shared_writer import SharedWriter
 from headwater.targets.postgres.statements import Statements, bounds_of
-from headwater.targets.postgres.table_writer import Tally
+from headwater.targets.postgres.table_writer import Tally, hash_joins
 from headwater.targets.postgres.writer import COLLISIONS, Writer
 
 
@@ -54,10 +54,12 @@ def _straight(
     connection: Connection, writer: Writer, mapping: TableMapping, chunk: Chunk, rows: Iterable[bytes], *, fresh: bool, remove: bool
 ) -> int:
     statements = writer.statements(mapping)
-    if fresh or not mapping.key:
+    if fresh or (remove and not mapping.key):
         if not fresh:
             connection.execute(statements.clear)
         return _copy(connection, statements, rows)
+    if not mapping.key:
+        return _add(connection, writer, mapping, rows)
     return _converge(connection, writer, mapping, chunk, rows, remove=remove)
 
 
@@ -108,6 +110,16 @@ def _copy(connection: Connection, statements: Statements, rows: Iterable[bytes],
     return count
 
 
+def _add(connection: Connection, writer: Writer, mapping: TableMapping, rows: Iterable[bytes]) -> int:
+    """Without a key, and with rows that must stay although the source no longer has them: add what is missing."""
+    statements = writer.statements(mapping)
+    writer.table(mapping, exact=False).open_staging(statements.rows)
+    count = _copy(connection, statements, rows, statements.rows)
+    with hash_joins(connection):
+        connection.execute(statements.insert_more)
+    return count
+
+
 def _converge(connection: Connection, writer: Writer, mapping: TableMapping, chunk: Chunk, rows: Iterable[bytes], *, remove: bool) -> int:
     statements, table = writer.statements(mapping), writer.table(mapping, exact=False)
     table.open_staging(statements.rows)
@@ -143,10 +155,8 @@ def _remove(connection: Connection, statements: Statements, chunk: Chunk) -> Non
     bounds = bounds_of(chunk)
     if bounds and connection.execute(statements.stray(chunk), bounds * (2 if chunk.after and chunk.upto else 1)).fetchone():
         raise _Stray
-    connection.execute("SET LOCAL enable_hashjoin = on")
-    connection.execute("SET LOCAL work_mem = '64MB'")
-    connection.execute(statements.remove_missing(chunk), bounds)
-    connection.execute("SET LOCAL enable_hashjoin = off")
+    with hash_joins(connection):
+        connection.execute(statements.remove_missing(chunk), bounds)
 
 
 class _Stray(Exception):

@@ -24,6 +24,9 @@ from headwater.targets.postgres.catalog import KeyColumn, TableInfo
 
 PARAMETER = "\0s"
 
+FORMAT_COLUMNS_MAX = 90
+"""Values that one call of `format` takes: a function has at most 100 arguments."""
+
 
 def quote(*names: str) -> str:
     """An identifier, qualified where there are several names."""
@@ -36,6 +39,9 @@ class Statements:
     `instead` is a table with the same columns that is written in the target table's place (see `overlay.py`), quoted."""
 
     def __init__(self, mapping: TableMapping, info: TableInfo, number: int, instead: str | None = None) -> None:
+        self.name = info.table
+        self.operations = mapping.operations
+        self._partitioned = info.kind == "p"
         self.columns = tuple(pair.target for pair in mapping.columns)
         self.key_names = tuple(pair.target for pair in mapping.key)
         found = info.key_on(self.key_names)
@@ -155,6 +161,40 @@ class Statements:
             f"INSERT INTO {self.table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM pg_temp.{self.rows} "
             f"ON CONFLICT ({column_list(self.key_names)}) DO NOTHING"
         ).encode()
+
+    # Without a key: rows are found as a whole, and equal rows are counted. The texts of all mapped columns are one text per row, because
+    # some types have no equality (json, xml, point) and NULL is equal to nothing. Each of these reads the whole table.
+
+    @cached_property
+    def delete_whole(self) -> bytes:
+        """Delete, for each staged row, one of the rows that are equal to it."""
+        found = "SELECT place FROM found WHERE number <= n"
+        part = f" AND (t.tableoid, t.ctid) IN ({found.replace('place', 'part, place')})" if self._partitioned else ""
+        return (
+            f"WITH wanted AS MATERIALIZED (SELECT {self._whole('s')} AS whole, count(*) AS n FROM pg_temp.{self.rows} AS s GROUP BY 1), "
+            "found AS MATERIALIZED (SELECT t.tableoid AS part, t.ctid AS place, w.n, row_number() OVER (PARTITION BY w.whole) AS number "
+            f"FROM {self.own} AS t JOIN wanted AS w ON {self._whole('t')} = w.whole) "
+            f"DELETE FROM {self.own} AS t WHERE t.ctid = ANY (ARRAY({found})){part}"
+        ).encode()
+
+    @cached_property
+    def insert_more(self) -> bytes:
+        """Insert of the staged rows as many as the table has fewer."""
+        return (
+            f"INSERT INTO {self.table} ({column_list(self.columns)}) OVERRIDING SYSTEM VALUE SELECT {column_list(self.columns, 's')} "
+            f'FROM (SELECT s.*, {self._whole("s")} AS "~whole", row_number() OVER (PARTITION BY {self._whole("s")}) AS "~number" '
+            f"FROM pg_temp.{self.rows} AS s) AS s "
+            f"LEFT JOIN (SELECT {self._whole('t')} AS whole, count(*) AS n FROM {self.own} AS t GROUP BY 1) AS held "
+            'ON held.whole = s."~whole" WHERE s."~number" > coalesce(held.n, 0)'
+        ).encode()
+
+    def _whole(self, alias: str) -> str:
+        """A row's mapped columns as one text, equal for equal rows only: each value quoted, NULL bare."""
+        pieces = []
+        for start in range(0, len(self.columns), FORMAT_COLUMNS_MAX):
+            some = self.columns[start : start + FORMAT_COLUMNS_MAX]
+            pieces.append(f"format('{'%L,' * len(some)}', {column_list(some, alias)})")
+        return f'({" || ".join(pieces)}) COLLATE "C"'
 
     # The whole table, or a range of it.
 

@@ -7,7 +7,8 @@ sorted by key, which nearly doubles the rate of updates: neighbours in the index
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headwater.domain.errors import RowRefused
+from headwater.domain.errors import RowRefused, TargetError
 from headwater.domain.merge import MergeStep, Move
 from headwater.ports.target import Written
 from headwater.targets.postgres.session import Connection
@@ -85,9 +86,10 @@ class TableWriter:
         return cursor
 
     def stage_rows(self, batch: pa.RecordBatch) -> None:
-        """Put rows into the staging table, sorted by key."""
+        """Put rows into the staging table, sorted by key where there is one."""
         self.open_staging(self._sql.rows)
-        self.copy(self._sql.copy(tuple(batch.schema.names), self._sql.rows), _sorted(batch, self._sql.key_names))
+        rows = _sorted(batch, self._sql.key_names) if self._sql.key_names else batch
+        self.copy(self._sql.copy(tuple(batch.schema.names), self._sql.rows), rows)
 
     def stage_keys(self, keys: pa.RecordBatch) -> None:
         """Put keys into their staging table, sorted."""
@@ -108,12 +110,31 @@ class TableWriter:
         return self._each(self._sql.insert, _rows(batch, self._sql.columns))
 
     def _delete(self, keys: pa.RecordBatch) -> Any:
+        if not self._sql.key_names:
+            return self._delete_whole(keys)
         if self._sql.in_arrays:
             return self._connection.execute(self._sql.delete_any, [array_literal(keys.column(0))])
         if keys.num_rows <= SMALL_ROWS:
             return self._each(self._sql.delete, _rows(keys, self._sql.key_names))
         self.stage_keys(keys)
         return self._connection.execute(self._sql.delete_staged)
+
+    def _delete_whole(self, rows: pa.RecordBatch) -> Any:
+        """Delete as many of each row as there are in `rows`.
+
+        Raises:
+            TargetError: `target_changed`, some are not there. Where the task leaves operations out that is to be expected, and passed over.
+        """
+        self.stage_rows(rows)
+        with hash_joins(self._connection):
+            cursor = self._connection.execute(self._sql.delete_whole)
+        if cursor.rowcount < rows.num_rows and self._sql.operations >= {"INSERT", "UPDATE", "DELETE"}:
+            raise TargetError(
+                f"{self._sql.name} has no key, so rows are found there as a whole, and {rows.num_rows - cursor.rowcount} of "
+                f"{rows.num_rows} that went or changed at the source are not there.",
+                kind="target_changed",
+            )
+        return cursor
 
     def _update(self, batch: pa.RecordBatch) -> Any:
         names = tuple(batch.schema.names)
@@ -158,8 +179,19 @@ class TableWriter:
         return cursor
 
 
-def is_small(step: MergeStep) -> bool:
+@contextmanager
+def hash_joins(connection: Connection) -> Iterator[None]:
+    """Let the planner join by hash tables, for a statement that reads a whole table (see `session.py`)."""
+    connection.execute("SET LOCAL enable_hashjoin = on")
+    connection.execute("SET LOCAL work_mem = '64MB'")
+    yield
+    connection.execute("SET LOCAL enable_hashjoin = off")
+
+
+def is_small(step: MergeStep, *, keyed: bool) -> bool:
     """Whether nothing of the step needs COPY, so that it can ride in a pipeline."""
+    if step.deletes is not None and not keyed:
+        return False
     batches = [step.deletes, step.inserts, step.upserts, *step.partials]
     return len(step.moves) <= SMALL_ROWS and all(batch is None or batch.num_rows <= SMALL_ROWS for batch in batches)
 

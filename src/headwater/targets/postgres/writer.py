@@ -72,8 +72,9 @@ class Writer:
         tally = Tally()
         straight = [one for one in merged if not self._aside(one, settled=settled)]
         written = self._straight(straight, settled=settled) if straight else Written()
-        if written is None and any(one.mapping.beside for one in straight):  # they can't be laid aside, the others can
-            straight = [one for one in straight if one.mapping.beside]
+        if written is None and any(one.mapping.beside or not one.mapping.key for one in straight):
+            # these can't be laid aside, the others can
+            straight = [one for one in straight if one.mapping.beside or not one.mapping.key]
             written = self._straight(straight, settled=settled)
         aside = merged if written is None else [one for one in merged if one not in straight]
         for one in aside:
@@ -280,7 +281,7 @@ class Writer:
     def _write(self, merged: Sequence[MergedTable]) -> Written:
         tables = sorted(merged, key=lambda one: self._order.get(one.mapping.target, 0))
         writers = [(self.table(one.mapping, exact=one.exact), one.steps) for one in tables]
-        small = all(is_small(step) and not one.mapping.beside for one in merged for step in one.steps)
+        small = all(is_small(step, keyed=bool(one.mapping.key)) and not one.mapping.beside for one in merged for step in one.steps)
         tally = Tally()
         with self._connection.pipeline() if small else nullcontext():
             for level in range(max(len(one.steps) for one in merged)):
