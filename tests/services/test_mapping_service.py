@@ -87,7 +87,6 @@ def MemoryTables(*schemas: Any) -> dict[TableName, Any]:  # noqa: N802 - reads a
         (MappingForm("orders", "orders", pairs(("id", "id"), ("name", "no"))), "no column no"),
         (MappingForm("orders", "orders", pairs(("name", "name"))), "keys don't meet"),
         (MappingForm("orders", "numbers", pairs(("id", "id"), ("name", "name"))), "can't fill"),
-        (MappingForm("bare", "orders"), "public.bare has no usable key"),
         (MappingForm("orders", "bare"), "public.bare has no usable key"),
         (MappingForm("'; DROP TABLE x; --", "orders"), "source has no table"),
     ],
@@ -99,6 +98,20 @@ def test_a_mapping_that_can_not_be_is_refused_with_the_reason(plane: Plane, form
     error = refused(plane, plane.task(mapped=False), form)
     assert (error.code, error.status) == ("FDI.3037", 400)
     assert said in error.message
+
+
+def test_a_table_without_a_key_is_mapped_as_a_whole_to_a_target_of_its_own(plane: Plane) -> None:
+    bare = table("bare", Column("id", "bigint"), Column("name", "text"))
+    plane.source.add_table(bare)
+    plane.target.tables_by_name |= MemoryTables(bare)
+    task = plane.task()
+    (mapping,) = [m for m in plane.store.mappings(task.id) if m.source_table == "public.bare"]
+    assert not any(pair.key for pair in mapping.columns)
+    assert "must be filled by it alone" in refused(plane, task, MappingForm("bare", "orders")).message
+    assert plane.mappings.problems(task) == []
+    plane.source.schemas[bare.table] = table("bare", Column("id", "bigint", key=True), Column("name", "text"))
+    plane.target.tables_by_name |= MemoryTables(plane.source.schemas[bare.table])
+    assert "another one than its mapping was made for" in plane.mappings.problems(task)[0]
 
 
 def test_all_problems_are_in_the_details(plane: Plane) -> None:
@@ -270,13 +283,13 @@ def test_automatic_mapping_takes_what_fits_and_tells_the_rest(plane: Plane) -> N
         "public.customers": ("public.customers", "AUTO", 100),
         "public.mixed": ("public.mixed", "AUTO", 50),
         "public.orders": ("public.orders", "AUTO", 100),
+        "public.unkeyed": ("public.unkeyed", "AUTO", 100),
         "sales.parts": ("public.parts", "AUTO", 100),
     }
     reasons = {one.source_table: one.reason for one in made.unmapped}
     assert "time of day" in reasons["public.mixed"]
     assert "no table public.only_here" in reasons["public.only_here"]
-    assert "no usable key" in reasons["public.unkeyed"]
-    assert len(reasons) == 3
+    assert len(reasons) == 2
 
 
 def test_mapping_automatically_again_adds_only_what_is_new(plane: Plane) -> None:
