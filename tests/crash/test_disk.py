@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -60,8 +61,9 @@ def full(disk: Path) -> Iterator[None]:
 
 def test_disks_that_are_full(tmp_path: Path, small_disks: ExitStack, make_cluster: ClusterFactory) -> None:
     data_dir = mounted(small_disks, tmp_path / "data", 256)
-    place = mounted(small_disks, Path(f"/tmp/headwater-crash-{os.getpid()}"), 640)
-    small_disks.callback(shutil.rmtree, place, ignore_errors=True)
+    place = Path(tempfile.gettempdir()) / f"headwater-crash-{os.getpid()}"
+    small_disks.callback(shutil.rmtree, place, ignore_errors=True)  # after it was unmounted
+    mounted(small_disks, place, 640)
     settings = {"max_wal_size": "'64MB'", "min_wal_size": "'32MB'"}
     target = small_disks.enter_context(PrivatePostgres(BOTH[0], place / "target", settings=settings))
     with stage(data_dir, make_cluster(BOTH[-1]), target, Setting()) as made:
