@@ -37,6 +37,7 @@ class Attacker:
             mapping_id="m",
             datasource_id="d",
             tracking_id="r",
+            verification_id="v",
         )
         sent = {"X-Auth-Token": self.token, "Content-Type": JSON, **headers}
         response = self.http.request(method, url + query, content=content, headers=sent)
@@ -114,7 +115,7 @@ def test_a_body_that_is_no_clean_object_is_a_400_everywhere(attacker: Attacker, 
             response = attacker.send(method, path, content=body)
             assert (response.status_code, response.json()["error_code"]) == (400, "FDI.3002"), (method, path)
             sent += 1
-    assert sent == 11
+    assert sent == 14
 
 
 WRONG: list[Any] = [None, True, 0, -1, 2**70, 1.5, 1e300, "", "x" * 1_000_000, "'; DROP TABLE tasks; --", "a\nb", "\u202e"]
@@ -149,7 +150,7 @@ def test_every_query_parameter_with_wrong_values(attacker: Attacker, value: str)
 )
 def test_every_id_with_odd_texts(attacker: Attacker, value: str) -> None:
     for method, path, _ in attacker.operations:
-        for name in ("{task_id}", "{mapping_id}", "{datasource_id}", "{tracking_id}", "{instance_id}", "{project_id}"):
+        for name in ("{task_id}", "{mapping_id}", "{datasource_id}", "{tracking_id}", "{verification_id}", "{instance_id}", "{project_id}"):
             if name in path:
                 response = attacker.send(method, path.replace(name, value.replace("{", "{{").replace("}", "}}")), content=b"{}")
                 assert response.status_code in (400, 404), (method, path, response.text)
