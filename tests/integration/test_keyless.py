@@ -83,7 +83,7 @@ def await_exactly_the_same(world: ResetWorld) -> None:
     wait_until(lambda: same(world), 60, "both sides have the same rows equally often")
     world.source.run("UPDATE kept SET n = n + 1 WHERE id = 1")
     wait_until(lambda: same(world), 60, "both sides are the same after a further transaction")
-    assert world.state("one") in ("following", "catching_up")
+    world.await_state("one", "following", "catching_up")
 
 
 def test_each_change_of_a_table_without_a_key_is_applied_once(world: ResetWorld) -> None:
