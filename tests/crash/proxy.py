@@ -1,4 +1,4 @@
-"""A door before a server, which the tests cut, close, stall, slow down, lead elsewhere, or rob of an answer."""
+"""A door before a server, which the tests cut, close, stall, slow down, lead elsewhere, swallow everything at, or rob of an answer."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Passage:
     client: socket.socket
     server: socket.socket
     robbed: bool = False  # the server's next answer never arrives
+    swallowing: bool = False  # nothing arrives any more, and the server does not even hear that the client has gone
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _ended: bool = False
 
@@ -95,6 +96,13 @@ class Proxy:
         finally:
             self._flowing.set()
 
+    def swallow(self) -> int:
+        """Connections that there are stay open, and nothing ever passes there again; new ones work. Returns how many there were."""
+        passages = list(self._passages)
+        for passage in passages:
+            passage.swallowing = True
+        return len(passages)
+
     @contextlib.contextmanager
     def slow(self, delay_s: float) -> Iterator[None]:
         """Each piece of data comes so much later, for the body of the `with`."""
@@ -144,6 +152,8 @@ class Proxy:
         try:
             while data := origin.recv(READ_BYTES):
                 self._flowing.wait()
+                if passage.swallowing:
+                    continue
                 if self.delay_s:
                     time.sleep(self.delay_s)
                 if asking and COMMIT in data and self._rob.is_set():
@@ -155,5 +165,7 @@ class Proxy:
                 goal.sendall(data)
         except OSError:
             reset = True
+        if passage.swallowing and asking and not reset:
+            return  # only `cut` lets the server know
         passage.end(reset)
         self._passages.discard(passage)

@@ -16,10 +16,10 @@ Row = dict[str, Any]
 
 
 def source_of(database: Database, source_id: str = "", **more: Any) -> PostgresSource:
-    """A source that reads the database as its superuser, or as `user` with `password`."""
+    """A source that reads the database as its superuser, or as `user` with `password`, or through another `host` and `port`."""
     cluster = database.cluster
-    login = {"user": cluster.user, "password": cluster.password, **more}
-    return PostgresSource(PostgresConfig(source_id or database.name, cluster.host, database.name, port=cluster.port, **login))
+    way = {"host": cluster.host, "port": cluster.port, "user": cluster.user, "password": cluster.password, **more}
+    return PostgresSource(PostgresConfig(source_id or database.name, database=database.name, **way))
 
 
 def table(name: str, schema: str = "public") -> TableName:

@@ -12,6 +12,7 @@ from headwater.clusters import PrivatePostgres
 from headwater.domain.errors import SourceError
 from headwater.sources.postgres import PostgresSource, capture, publication, reader, stream
 from tests.conftest import ClusterFactory
+from tests.crash.proxy import Proxy
 from tests.databases import Database, wait_until
 from tests.sources.postgres_logs import Follower, Row, rows_of, source_of, table
 
@@ -420,6 +421,31 @@ def test_the_server_goes_away(make_cluster: ClusterFactory) -> None:
     database.run("INSERT INTO t VALUES (2)")
     with closing(source.open_log([T], follower.position, False)) as log:
         assert [values for _, _, values in Follower(log).rows(1)] == [{"id": b"2"}]
+
+
+@pytest.mark.usefixtures("route")
+def test_a_server_that_falls_silent_is_given_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection stays open and swallows everything, so that neither side is told (P9). What was missed comes with the next one."""
+    monkeypatch.setattr(reader, "SILENT_S", 2.0)
+    database.run("CREATE TABLE t (id int PRIMARY KEY)")
+    door = Proxy((database.cluster.host, database.cluster.port))
+    with closing(door):
+        source = source_of(database, host=door.host, port=door.port)
+        source.publish([T])
+        with closing(source.open_log([T], None, False)) as log:
+            follower = Follower(log)
+            database.run("INSERT INTO t VALUES (1)")
+            follower.rows(1)
+            heard = len(follower.heard)
+            follower.until(lambda: len(follower.heard) > heard + 3)  # for longer than that, nothing but heartbeats
+            assert door.swallow()
+            database.run("INSERT INTO t VALUES (2)")
+            with pytest.raises(SourceError, match="The source has sent nothing for 2 s after") as caught:
+                follower.rows(2)
+            assert caught.value.kind == "source_unavailable"
+        door.cut()  # the server's own timeout would end its half
+        with closing(source.open_log([T], follower.position, False)) as log:
+            assert [values for _, _, values in Follower(log).rows(1)] == [{"id": b"2"}]
 
 
 def test_a_table_that_lost_its_key_comes_without_one(database: Database, follow: Callable[..., Follower]) -> None:

@@ -193,6 +193,7 @@ def test_a_call_that_waits_for_a_lock_is_seen_with_who_holds_it_and_can_be_cut(d
         run.cut()
         with pytest.raises(TargetError) as caught:
             writing.result()
+        wait_until(lambda: not waiting(database), what="its session has ended at the server, which would not notice before it has the lock")
     assert caught.value.kind == "target_unavailable"
     run.close()
 

@@ -17,6 +17,11 @@ _BLOCKERS = """
         coalesce(extract(epoch FROM now() - xact_start)::bigint, 0)
     FROM pg_stat_activity WHERE pid = ANY (%s::int[]) ORDER BY pid
 """
+_END = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE pid = ANY (%s::int[]) AND usename = current_user AND application_name = 'headwater'
+"""
+"""A number may have passed to a stranger since."""
 
 BLOCKERS_TOLD = 3
 """So many of the sessions in the way are named."""
@@ -35,6 +40,11 @@ def look(connection: Connection, pids: Collection[int], asked: int | None) -> Lo
     if asked is not None:
         return Look("idle", "The target's session is idle while its answer is waited for: the question or the answer was lost.")
     return Look("blocked", "No session of the copy is at work at the target: look at the source and at the network.")
+
+
+def end(connection: Connection, pids: Collection[int]) -> None:
+    """End these sessions of ours at the server, with what they hold. Errors of the driver pass through."""
+    connection.execute(_END.encode(), [list(pids)])
 
 
 def _told(connection: Connection, blockers: list[int]) -> str:

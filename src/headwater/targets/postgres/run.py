@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 
@@ -17,7 +17,7 @@ from headwater.targets.postgres import books, checkpoints, chunks, overlays
 from headwater.targets.postgres.chunks import copy_chunk, remove_missing
 from headwater.targets.postgres.config import PostgresTargetConfig
 from headwater.targets.postgres.errors import translate
-from headwater.targets.postgres.looking import look
+from headwater.targets.postgres.looking import end, look
 from headwater.targets.postgres.session import Connection, connect
 from headwater.targets.postgres.statements import any_row
 from headwater.targets.postgres.writing import PostgresWriting, Session
@@ -126,20 +126,28 @@ class PostgresTargetRun(PostgresWriting):
         with self._lock:
             sessions = [self._main, *self._busy]
         asked = self._main.connection.info.backend_pid if self._asked else None
-        connection = connect(self._config)
-        try:
+        with self._beside("looking at the target's sessions") as connection:
             return look(connection, [session.connection.info.backend_pid for session in sessions], asked)
-        except psycopg.Error as error:
-            raise translate(error, "looking at the target's sessions") from None
-        finally:
-            connection.close()
 
     def cut(self) -> None:
-        """See `TargetRun.cut`."""
+        """See `TargetRun.cut`. The server may never hear of it, so its sessions are ended first: their locks would stop the next run."""
         with self._lock:
-            sessions = [self._main, *self._busy]
+            sessions = [self._main, *self._busy, *self._idle]
+        with suppress(HeadwaterError), self._beside("ending our sessions at the target") as connection:
+            end(connection, [session.connection.info.backend_pid for session in sessions])
         for session in sessions:
             session.cut()
+
+    @contextmanager
+    def _beside(self, doing: str) -> Iterator[Connection]:
+        """A connection apart from the run's sessions."""
+        connection = connect(self._config)
+        try:
+            yield connection
+        except psycopg.Error as error:
+            raise translate(error, doing) from None
+        finally:
+            connection.close()
 
     def close(self) -> None:
         """See `TargetRun.close`."""
