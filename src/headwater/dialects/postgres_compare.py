@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from headwater.dialects.postgres_text import TEXT_SETTINGS
 from headwater.domain.comparing import Form
 from headwater.domain.errors import HeadwaterError
 from headwater.domain.tables import TableName
@@ -26,16 +27,7 @@ from headwater.ports.compare import Digest, Key, Part, Span
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-SETTINGS = {
-    "TimeZone": "UTC",
-    "DateStyle": "ISO",
-    "IntervalStyle": "postgres",
-    "extra_float_digits": "3",
-    "bytea_output": "hex",
-    "lc_monetary": "C",
-    "xmloption": "content",
-    "search_path": "pg_catalog",
-    "row_security": "off",
+SETTINGS = TEXT_SETTINGS | {
     "jit": "off",
     "max_parallel_workers_per_gather": "0",
     "enable_seqscan": "on",

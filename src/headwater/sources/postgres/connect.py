@@ -14,29 +14,12 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from headwater.dialects.postgres_text import PINNED_AGAIN, TEXT_SETTINGS
 from headwater.domain.errors import HeadwaterError, SourceError
 from headwater.sources.postgres.config import PostgresConfig
 
-PINNED = {
-    "TimeZone": "UTC",
-    "DateStyle": "ISO",
-    "IntervalStyle": "postgres",  # exact to the microsecond, with a sign on each field
-    "extra_float_digits": "3",  # shortest text that reads back as the same number
-    "bytea_output": "hex",
-    "lc_monetary": "C",
-    "xmloption": "content",
-    "array_nulls": "on",  # bounds of a chunk may be arrays
-    "quote_all_identifiers": "off",
-    "search_path": "pg_catalog",  # names of types, tables and functions in values come out qualified
-    "row_security": "off",  # a policy that would hide rows is an error, never a silent gap
-    "statement_timeout": "0",
-    "lock_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-}
+PINNED = TEXT_SETTINGS | {"statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 """Settings of every session of ours."""
-
-PINNED_AGAIN = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'"
-"""libpq sends PGTZ and PGDATESTYLE of our own environment too, and the server takes them for the later word."""
 
 UNCONVERTED = "SET client_encoding = 'SQL_ASCII'"
 

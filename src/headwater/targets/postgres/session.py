@@ -16,30 +16,13 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Dumper, Loader
 from psycopg.pq import Format
 
+from headwater.dialects.postgres_text import PINNED_AGAIN, TEXT_SETTINGS
 from headwater.targets.postgres.config import PostgresTargetConfig
 from headwater.targets.postgres.errors import cannot_connect
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-TEXT_SETTINGS = {
-    "TimeZone": "UTC",
-    "DateStyle": "ISO",
-    "IntervalStyle": "postgres",
-    "extra_float_digits": "3",
-    "bytea_output": "hex",
-    "lc_monetary": "C",
-    "xmloption": "content",
-    "array_nulls": "on",
-    "quote_all_identifiers": "off",
-}
-"""What the text form of values depends on; the same as at the source (decision 0002)."""
-
-PINNED_AGAIN = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'"
-"""libpq sends PGTZ and PGDATESTYLE of our own environment too, and the server takes them for the later word."""
-
 SESSION_SETTINGS = {
-    "search_path": "pg_catalog",
-    "row_security": "off",  # a policy that would hide rows from an update is an error, never a silent gap
     "default_transaction_isolation": "read\\ committed",
     "default_transaction_read_only": "off",
     "statement_timeout": "0",
