@@ -165,10 +165,13 @@ def test_only_a_mapping_whose_copy_changes_is_copied_again(plane: Plane) -> None
     (first, second) = plane.store.mappings(task.id)
     plane.mappings.update(plane.scope, task.id, first.id, MappingForm("", "", pairs(("id", "id"), ("name", "name"))))
     plane.mappings.update(plane.scope, task.id, second.id, MappingForm("", "", pairs(("id", "id"))))
-    (same, changed) = plane.store.mappings(task.id)
+    (same, fewer) = plane.store.mappings(task.id)
+    assert (same.incarnation, fewer.incarnation) == (first.incarnation, second.incarnation)
+    plane.mappings.update(plane.scope, task.id, second.id, MappingForm("", "", pairs(("id", "id"), ("name", "name"))))
+    (same, more) = plane.store.mappings(task.id)
     assert same.incarnation == first.incarnation
-    assert changed.incarnation != second.incarnation
-    assert changed.id == second.id
+    assert more.incarnation != second.incarnation
+    assert more.id == second.id
 
 
 def test_all_mappings_of_a_task_join_the_same_data_sources(plane: Plane) -> None:

@@ -21,9 +21,10 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 
-from headwater.domain.errors import OutOfWindow, RowRefused, SourceError
+from headwater.domain.errors import OutOfWindow, RowRefused, SchemaMismatch, SourceError
 from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable, MergeStep
+from headwater.domain.shapes import misfit
 from headwater.domain.text_rows import read_text_rows
 from headwater.engine.control import Clock, Control
 from headwater.engine.dirty import FROM_COPY, At, DirtyRows
@@ -99,6 +100,7 @@ class Copier:
             known = self._known(place, pending)
             place = self._begin(place, pending, since, snapshot.position if snapshot.exact else begun.position)
             states = self._plan(snapshot, pending, known, since, place)
+            self._check_fit(pending)
             for piece in self._copy_chunks(snapshot, pending, states):
                 self._set_aside(snapshot, piece, place)
         for mapping in pending:
@@ -218,6 +220,18 @@ class Copier:
             self._tally.table(state, snapshot.rows_estimate(mapping.source))
             planned[mapping.mapping_id] = state
         return planned
+
+    def _check_fit(self, pending: Sequence[TableMapping]) -> None:
+        """Chunks are read by the columns' names. Planning has locked the tables, so what fits now fits until the snapshot is closed; before
+        that, while the copy waited or between two runs of it, a column may have been given another's name, and be taken for it.
+
+        Raises:
+            SchemaMismatch: a mapped column is not the one that it was made on.
+        """
+        now = self._job.source.describe(sorted({m.source for m in pending}))
+        problems = [problem for m in pending if m.source in now and (problem := misfit(m, now[m.source], keyed=False)) is not None]
+        if problems:
+            raise SchemaMismatch(" ".join(dict.fromkeys(problems)))
 
     def _copy_chunks(self, snapshot: Snapshot, pending: Sequence[TableMapping], states: dict[str, TableState]) -> list[Piece]:
         """Copy what is not copied; returns the pieces of which the target refuses rows that may be set aside."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import psycopg
 
-from headwater.domain.errors import TargetError
+from headwater.domain.errors import HeadwaterError, TargetError
 from headwater.domain.mapping import TableMapping
 from headwater.domain.tables import TableName
 from headwater.targets.postgres.catalog import TableInfo, read_tables
@@ -20,8 +20,8 @@ from headwater.targets.postgres.session import connect
 
 
 def explained(
-    config: PostgresTargetConfig, mappings: Sequence[TableMapping], known: Mapping[TableName, TableInfo], refusal: TargetError
-) -> TargetError:
+    config: PostgresTargetConfig, mappings: Sequence[TableMapping], known: Mapping[TableName, TableInfo], refusal: HeadwaterError
+) -> HeadwaterError:
     """What to raise instead of `refusal`; itself where the tables are as they were, or can't be looked at.
 
     `schema_mismatch` where something that the mappings need is missing; `target_unavailable`, which begins anew, where it is not."""

@@ -8,14 +8,14 @@ chunks that end at the same time don't wait for one another.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from headwater.domain.errors import Fenced
 from headwater.ports.source import Chunk
 from headwater.ports.target import Checkpoint, CopyState, TableState
-from headwater.targets.postgres import dirty
+from headwater.targets.postgres import dirty, filled
 from headwater.targets.postgres.session import Connection
 
 SCHEMA_STATEMENTS = (
@@ -64,6 +64,7 @@ SCHEMA_STATEMENTS = (
         PRIMARY KEY (task_id, mapping_id)
     )
     """,
+    filled.TABLE,
 )
 
 _THERE = """
@@ -80,7 +81,8 @@ SELECT CASE WHEN EXISTS (SELECT FROM pg_namespace WHERE nspname = 'headwater') T
 MAY_USE = """
 SELECT has_schema_privilege('headwater', 'USAGE') AND (
     SELECT bool_and(has_table_privilege(c.oid, p)) FROM pg_class c, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p
-    WHERE c.relnamespace = 'headwater'::regnamespace AND c.relname IN ('checkpoint', 'table_state', 'chunk_done', 'dirty_row', 'overlay')
+    WHERE c.relnamespace = 'headwater'::regnamespace
+      AND c.relname IN ('checkpoint', 'table_state', 'chunk_done', 'dirty_row', 'overlay', 'filled')
 )
 """
 """True where the user may do with our tables what we need."""
@@ -92,11 +94,11 @@ UPDATE headwater.checkpoint
 SET epoch = %s, journal_id = %s, next_offset = %s, exact_from = %s, position = %s, commit_us = %s, updated_at = now()
 WHERE task_id = %s
 """
-_ADVANCE = """
+_ADVANCE = f"""
 UPDATE headwater.checkpoint
 SET journal_id = %s, next_offset = %s, exact_from = %s, position = %s, commit_us = %s, updated_at = now()
-WHERE task_id = %s AND epoch = %s
-"""
+WHERE task_id = %s AND epoch = %s AND NOT EXISTS ({filled.OTHERS})
+"""  # noqa: S608  glued from a constant
 _HOLD = "SELECT FROM headwater.checkpoint WHERE task_id = %s AND epoch = %s FOR SHARE"
 _STATES = "SELECT mapping_id, state, since, fresh, chunks, rows_done FROM headwater.table_state WHERE task_id = %s"
 _CHUNKS = "SELECT mapping_id, number, rows_done FROM headwater.chunk_done WHERE task_id = %s"
@@ -115,11 +117,13 @@ _FORGET = (
     "DELETE FROM headwater.overlay WHERE task_id = %s",
     "DELETE FROM headwater.chunk_done WHERE task_id = %s",
     "DELETE FROM headwater.table_state WHERE task_id = %s",
+    "DELETE FROM headwater.filled WHERE task_id = %s",
 )
 _FORGET_MAPPINGS = (
     "DELETE FROM headwater.overlay WHERE task_id = %s AND mapping_id = ANY (%s::text[])",
     "DELETE FROM headwater.chunk_done WHERE task_id = %s AND mapping_id = ANY (%s::text[])",
     "DELETE FROM headwater.table_state WHERE task_id = %s AND mapping_id = ANY (%s::text[])",
+    "DELETE FROM headwater.filled WHERE task_id = %s AND mapping_id = ANY (%s::text[])",
 )
 
 
@@ -130,7 +134,7 @@ def prepared(connection: Connection) -> bool:
 
 def prepare(connection: Connection) -> None:
     """Create our schema and tables where they are missing; safe for several at once."""
-    if prepared(connection) and dirty.there(connection):
+    if prepared(connection) and dirty.there(connection) and filled.there(connection):
         return
     connection.execute(_LOCK_CREATION)
     skipped = 1 if _holds(connection, _SCHEMA_THERE) else 0  # asking for it, even IF NOT EXISTS, takes a right that may be missing
@@ -162,10 +166,10 @@ def raise_epoch(connection: Connection, task_id: str, epoch: int, move_to: Check
     return new
 
 
-def advance(connection: Connection, task_id: str, checkpoint: Checkpoint) -> bool:
-    """Write the checkpoint; False where another epoch holds the task."""
+def advance(connection: Connection, task_id: str, checkpoint: Checkpoint, tables: Sequence[Sequence[object]] = ((), ())) -> bool:
+    """Write the checkpoint; False where another epoch holds the task, or one of the tables (`filled.places`) is another one."""
     place = [checkpoint.journal_id, checkpoint.offset, checkpoint.exact_from, checkpoint.position, checkpoint.commit_us]
-    return connection.execute(_ADVANCE, [*place, task_id, checkpoint.epoch]).rowcount == 1
+    return connection.execute(_ADVANCE, [*place, task_id, checkpoint.epoch, *map(list, tables)]).rowcount == 1
 
 
 def hold(connection: Connection, task_id: str, epoch: int) -> bool:

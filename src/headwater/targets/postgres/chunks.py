@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from headwater.domain.errors import Fenced, HeadwaterError, TargetError
 from headwater.domain.mapping import TableMapping
 from headwater.ports.source import Chunk
-from headwater.targets.postgres import checkpoints
+from headwater.targets.postgres import checkpoints, filled
 from headwater.targets.postgres.overlay import Overlay
 from headwater.targets.postgres.session import Connection
 from headwater.targets.postgres.shared_writer import SharedWriter
@@ -45,6 +45,7 @@ def copy_chunk(
     hold(connection, task) if count is not None else connection.rollback()
     if count is None or (overlay is None and writer.noted(mapping) is not None):
         raise _again(connection, writer, task, mapping, whole=remove)
+    filled.check(connection, task_id, [mapping])
     checkpoints.mark_chunk(connection, task_id, mapping.mapping_id, chunk.number, count)
     connection.commit()
     return count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -10,10 +11,11 @@ import psycopg
 
 from headwater.domain.errors import Fenced, HeadwaterError, TargetError
 from headwater.domain.mapping import TableMapping
+from headwater.domain.merge import MergedTable
 from headwater.domain.tables import TableName
 from headwater.ports.source import Chunk
-from headwater.ports.target import Checkpoint, Look, TableState
-from headwater.targets.postgres import books, checkpoints, chunks, overlays
+from headwater.ports.target import Checkpoint, Look, TableState, Written
+from headwater.targets.postgres import books, checkpoints, chunks, filled, overlays
 from headwater.targets.postgres.chunks import copy_chunk, remove_missing
 from headwater.targets.postgres.config import PostgresTargetConfig
 from headwater.targets.postgres.errors import translate
@@ -21,6 +23,9 @@ from headwater.targets.postgres.looking import end, look
 from headwater.targets.postgres.session import Connection, connect
 from headwater.targets.postgres.statements import any_row
 from headwater.targets.postgres.writing import PostgresWriting, Session
+
+LOOK_S = 5.0
+"""How often a commit looks at all of the run's tables, not just at those that it has written to."""
 
 
 class PostgresTargetRun(PostgresWriting):
@@ -33,10 +38,14 @@ class PostgresTargetRun(PostgresWriting):
         self._idle: list[Session] = []
         self._busy: list[Session] = []
         self._closed = False
+        self._tables: dict[TableName, int] = {}  # the tables that the run fills, by name: see filled.py
+        self._touched: set[TableName] = set()
+        self._look_at = 0.0
         try:
             self._place = self.checkpoint()
             if self._place.epoch != epoch:
                 raise self._fenced()
+            self._tables = self._identify()
             self._noted = self._sweep()  # whether there may be overlays that wait to be shown
         except HeadwaterError:
             self.close()
@@ -87,7 +96,10 @@ class PostgresTargetRun(PostgresWriting):
         with self._session(f"copying to {mapping.target}") as session:
             self._noted = True
             task = (self._task_id, self._epoch)
-            count = copy_chunk(session.connection, session.writer, task, mapping, chunk, rows, fresh=fresh, remove=remove)
+            try:
+                count = copy_chunk(session.connection, session.writer, task, mapping, chunk, rows, fresh=fresh, remove=remove)
+            except psycopg.Error as error:
+                raise self._explained(translate(error, f"copying to {mapping.target}"), [mapping], session.writer) from None
             session.writer.committed()
             return count
 
@@ -101,24 +113,32 @@ class PostgresTargetRun(PostgresWriting):
         with self._asking(f"copying to {mapping.target}"):
             chunks.hold(self._main.connection, (self._task_id, self._epoch))
             self._main.writer.check_notes(mapping)
+            filled.check(self._main.connection, self._task_id, [mapping])
             checkpoints.mark_chunk(self._main.connection, self._task_id, mapping.mapping_id, chunk.number, rows)
 
+    def write(self, merged: Sequence[MergedTable]) -> Written:
+        """See `Writing.write`."""
+        self._touched.update(one.mapping.target for one in merged)
+        return super().write(merged)
+
     def commit(self, checkpoint: Checkpoint) -> None:
-        """See `TargetRun.commit`."""
+        """See `TargetRun.commit`. TargetError (`schema_mismatch`) where a table that was written to is not the one that was copied to."""
         if checkpoint.epoch != self._epoch:
             raise TargetError(f"The checkpoint's epoch {checkpoint.epoch} is not the run's {self._epoch}.", kind="internal")
         connection = self._main.connection
         with self._asking("committing what was written"):
             shown = _settled(checkpoint) and self._show()
-            held = checkpoints.advance(connection, self._task_id, checkpoint)
+            held = checkpoints.advance(connection, self._task_id, checkpoint, self._places(shown=shown))
             if held:
                 if shown:
                     self._main.writer.shown()
                 connection.commit()
         if not held:
             self._main.rollback()
+            self._identify()
             raise self._fenced()
         self._main.writer.committed()
+        self._touched.clear()
         self._place = checkpoint
 
     def look(self) -> Look:
@@ -170,6 +190,21 @@ class PostgresTargetRun(PostgresWriting):
         if not (noted or self._main.writer.passing()):
             return False
         return self._main.writer.show()
+
+    def _places(self, *, shown: bool) -> list[list[str] | list[int]]:
+        """The tables that a commit looks at."""
+        now = time.monotonic()
+        everything = shown or now >= self._look_at
+        if everything:
+            self._look_at = now + LOOK_S
+        return filled.places(self._tables, self._tables.keys() if everything else self._touched)
+
+    def _identify(self) -> dict[TableName, int]:
+        """The tables' numbers. TargetError (`schema_mismatch`) where one that was copied to is another one now."""
+        if not self._mappings:
+            return {}
+        with self._fenced_session("looking which tables are there") as session:
+            return filled.note(session.connection, self._task_id, self._mappings)
 
     def _sweep(self) -> bool:
         with self._session("looking for what was laid aside") as session:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 
-from headwater.domain.errors import RowRefused, TargetError
+from headwater.domain.errors import HeadwaterError, RowRefused, TargetError
 from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable
 from headwater.ports.target import Written
@@ -72,15 +72,15 @@ class PostgresWriting:
             with self._asking(f"writing to {tables}"):
                 return self._main.writer.write(merged, settled=self._settled())
         except TargetError as error:
-            raise self._explained(error, [one.mapping for one in merged]) from None
+            raise self._explained(error, [one.mapping for one in merged], self._main.writer) from None
 
-    def _explained(self, error: TargetError, mappings: Sequence[TableMapping]) -> TargetError:
+    def _explained(self, error: HeadwaterError, mappings: Sequence[TableMapping], writer: Writer) -> HeadwaterError:
         """A refusal may come of tables that were altered; looked at now and then only, since a batch may hold many rows that don't fit."""
         now = time.monotonic()
         if error.kind not in REFUSALS or now < self._explain_at:
             return error
         self._explain_at = now + EXPLAIN_S
-        return explained(self._config, mappings, self._main.writer.known, error)
+        return explained(self._config, mappings, writer.known, error)
 
     def stands(self, mapping: TableMapping, key: Sequence[bytes | None]) -> bool:
         """See `Writing.stands`."""
