@@ -15,7 +15,7 @@ import pytest
 
 from headwater.domain.errors import Fenced, HeadwaterError
 from headwater.domain.failures import policy
-from headwater.domain.mapping import ColumnPair, TableMapping, side_by_side
+from headwater.domain.mapping import ColumnPair, ColumnShape, TableMapping, side_by_side
 from headwater.domain.tables import Column, TableName, TableSchema
 from headwater.engine import apply as apply_module
 from headwater.engine import capture as capture_module
@@ -39,8 +39,9 @@ SCOPE = Scope("p" * 32, "instance")
 OPERATIONS = frozenset({"INSERT", "UPDATE", "DELETE"})
 
 
-def _table(name: str, *columns: str, key: int = 1, schema: str = "s") -> TableSchema:
-    return TableSchema(TableName(schema, name), tuple(Column(c, "text", key=i < key, nullable=i >= key) for i, c in enumerate(columns)))
+def _table(name: str, *columns: str, key: int = 1) -> TableSchema:
+    made = (Column(c, "text", key=i < key, nullable=i >= key, number=i + 1, type_id="text") for i, c in enumerate(columns))
+    return TableSchema(TableName("s", name), tuple(made), id=name)
 
 
 A = _table("a", "id", "v", "doc")
@@ -67,11 +68,12 @@ class Route:
 
     def row(self, row: Row) -> Row:
         """What the target has of a source row."""
-        return {target: row[source] for source, target in self.columns}
+        return {target: row.get(source) for source, target in self.columns}
 
     def pairs(self) -> tuple[ColumnPair, ...]:
         """As the store has them."""
-        return tuple(ColumnPair(source, target, source in self.source.key) for source, target in self.columns)
+        shapes = {c.name: ColumnShape.of(self.source, c) for c in self.source.columns}
+        return tuple(ColumnPair(source, target, source in self.source.key, shapes[source]) for source, target in self.columns)
 
 
 def _route(task_id: str, source: TableSchema, target: str = "", *columns: tuple[str, str]) -> Route:
@@ -238,7 +240,7 @@ class World:
     def _note_positions(self) -> None:
         for placed in self.journal.history.frames:
             for i, position in enumerate(placed.frame.transactions.column("position").to_pylist()):
-                self.positions[placed.first_offset + i] = int(position)
+                self.positions[placed.first_offset + i] = int(position or 0)
 
     def start(self, task_id: str, commits: int | None = None) -> None:
         """Start a run as the supervisor does, and let it run until it follows, or until it has made so many commits."""
@@ -371,7 +373,8 @@ class World:
     def _check_exact(self, task_id: str, offset: int) -> None:
         self._note_positions()
         first = self.positions.get(offset - 1, 0)
-        behind = self.positions.get(offset, len(self.source.log) + 1)
+        later = (n for at, n in self.positions.items() if at >= offset and n > first)
+        behind = min(later, default=len(self.source.log) + 1)
         rows = self.rows(task_id)
         wanted = [self.source_rows(task_id, self.source.states[n]) for n in range(first, min(behind, len(self.source.states)))]
         assert rows in wanted, f"task {task_id} at offset {offset} shows a state that its source never had: {rows} is none of {wanted}"

@@ -8,6 +8,7 @@ run never commits), P6 (a reset once or not at all). At the end: the target equa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from headwater.domain.changes import FIXED_COLUMNS, Op
 from headwater.domain.errors import TargetError
-from headwater.domain.tables import TableName
+from headwater.domain.tables import Column, TableName
 from headwater.ports.journal import Retention
 from headwater.services.errors import ServiceError
 from headwater.testing.rows import Key, Row
@@ -24,7 +25,7 @@ from headwater.testing.source import OpenTransaction
 from tests.model.model_world import TABLES, TASKS, World, without_waiting
 
 NAMES = sorted(TABLES)
-ACTIONS = ("insert", "insert", "update", "update", "update", "delete", "move", "truncate")
+ACTIONS = ("insert", "insert", "update", "update", "update", "delete", "move", "truncate", "alter")
 Change = tuple[int, int, int, int, int]
 
 changes = st.lists(
@@ -45,20 +46,37 @@ def make(transaction: OpenTransaction, wanted: Sequence[Change]) -> None:
     """Make changes of what is wanted, as far as the rows that are there allow it."""
     for table_number, action_number, number, other, value in wanted:
         table, action = NAMES[table_number], ACTIONS[action_number]
-        if not TABLES[table].key:
+        if action == "alter":
+            alter(transaction, table)
+        elif not TABLES[table].key:
             change_bag(transaction, table, action, number, other, value)
-            continue
-        key, new_key = key_of(table, number), key_of(table, other)
-        stands = {tuple((part or b"").decode() for part in k) for k in transaction.rows(table)}
-        change(transaction, table, action if key in stands else "insert", key, new_key if new_key not in stands else key, value)
+        else:
+            key, new_key = key_of(table, number), key_of(table, other)
+            stands = {tuple((part or b"").decode() for part in k) for k in transaction.rows(table)}
+            change(transaction, table, action if key in stands else "insert", key, new_key if new_key not in stands else key, value)
+
+
+def alter(transaction: OpenTransaction, table: TableName) -> None:
+    """Add a column that nobody maps to the table, or drop it; in front of the columns that are mapped, so that those move."""
+    source = transaction.source
+    old = source.schemas[table]
+    rows = transaction.rows(table)
+    if old.index("x") is None:
+        added = Column("x", "text", number=100 + len(source.log), type_id="text")
+        source.schemas[table] = replace(old, columns=(added, *old.columns))
+    else:
+        source.schemas[table] = replace(old, columns=tuple(c for c in old.columns if c.name != "x"))
+    for row in rows.values():
+        row.pop("x", None)
+        row |= {c.name: None for c in source.schemas[table].columns if c.name == "x"}
 
 
 def change(transaction: OpenTransaction, table: TableName, action: str, key: tuple[str, ...], new_key: tuple[str, ...], value: int) -> None:
     """One change. An "insert" of a row that stands updates it, its large column included."""
-    columns = TABLES[table].columns
+    columns = transaction.source.schemas[table].columns
     names = [c.name for c in columns if c.key]
     large = {c.name: f"doc {value}" for c in columns if c.name == "doc"}
-    small = {c.name: value for c in columns if c.name in ("v", "w")}
+    small = {c.name: value for c in columns if c.name in ("v", "w", "x")}
     if action == "truncate":
         transaction.truncate(table)
     elif action == "delete":
@@ -77,6 +95,7 @@ def change_bag(transaction: OpenTransaction, table: TableName, action: str, numb
     """One change of a table without a key, whose few values make equal rows."""
     stands = sorted(transaction.rows(table))
     values = {"v": value % 2, "w": None if other == 0 else other % 2}
+    values |= {"x": value} if transaction.source.schemas[table].index("x") is not None else {}
     if action == "truncate":
         transaction.truncate(table)
     elif action == "insert" or not stands:
@@ -244,6 +263,8 @@ class Model(RuleBasedStateMachine):
         touched = list(self.touched(from_us))
         for route in TASKS[task_id]:
             copy, held = states.get(route.id), self.world.target.tables_by_name[route.target]
+            if not route.source.key:
+                held.rows[b"nonsense",] = {c.name: b"nonsense" for c in held.schema.columns}
             if copy is None or not route.source.key:
                 continue
             spoiled: Row = {target: b"nonsense" for _, target in route.columns if target in ("v", "w")}
@@ -260,7 +281,7 @@ class Model(RuleBasedStateMachine):
         for placed in reader.read(reader.seek(from_us)):
             for batch in placed.frame.batches:
                 for i in range(batch.data.num_rows):
-                    if batch.data.column(2)[i].as_py() != Op.TRUNCATE:
+                    if batch.data.column(2)[i].as_py() not in (Op.TRUNCATE, Op.SHAPE):
                         at = [batch.schema.index(name) or 0 for name in batch.schema.key]
                         offset = placed.first_offset + batch.data.column(1)[i].as_py()
                         yield offset, batch.schema.table, tuple(batch.data.column(FIXED_COLUMNS + k)[i].as_py() for k in at)

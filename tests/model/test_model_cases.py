@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tests.model.model_world import TASKS, A, World, without_waiting
+from tests.model.model_world import TASKS, A, K, World, without_waiting
 
 
 @pytest.fixture
@@ -89,3 +91,25 @@ def test_a_large_transaction_is_replayed_whole_from_its_own_moment(world: World)
     place = world.target.place("one")
     assert place is not None
     assert place.offset == place.exact_from == 2
+
+
+def test_a_mapped_column_that_is_dropped_stops_its_task_at_exactly_that_place_and_no_other_task(world: World) -> None:
+    """Task `one` maps column v of table a, and so does `two`; `three` does not follow the table."""
+    with world.source.transaction() as t:
+        t.insert(A.table, id=1, v=1, doc="before")
+    world.capture()
+    stands = world.journal.end().next_offset
+    wanted = {task_id: world.source_rows(task_id, world.source.state) for task_id in TASKS}
+    world.source.schemas[A.table] = replace(A, columns=tuple(c for c in A.columns if c.name != "v"))
+    with world.source.transaction() as t:
+        t.insert(A.table, id=2, doc="after")
+        t.insert(K.table, v=1, w=1)
+    for _ in range(2):
+        for task_id in ("one", "two"):
+            assert world.run(task_id) == "schema_mismatch"
+            place = world.target.place(task_id)
+            assert place is not None
+            assert place.offset == stands
+            assert world.rows(task_id) == wanted[task_id]
+    assert world.run("three") == ""
+    world.check_equal("three")
