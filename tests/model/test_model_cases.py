@@ -104,6 +104,7 @@ def test_a_mapped_column_that_is_dropped_stops_its_task_at_exactly_that_place_an
     with world.source.transaction() as t:
         t.insert(A.table, id=2, doc="after")
         t.insert(K.table, v=1, w=1)
+    world.capture()
     for _ in range(2):
         for task_id in ("one", "two"):
             assert world.run(task_id) == "schema_mismatch"
