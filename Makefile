@@ -11,8 +11,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 ARGS ?=
 PYTEST_ARGS ?=
-# Most tests wait for servers and processes, so more of them run at a time than there are cores.
-JOBS ?= 4
+# Most tests wait for servers and processes, so one more of them runs at a time than a small machine has cores.
+JOBS ?= 3
 
 # Debian splits ensurepip off into a package of its own; where it is missing the system's pip fills the environment instead.
 PIP = $$([ -e $(RUN)/pip ] && echo "$(RUN)/python -m pip" || echo "$(PYTHON) -m pip --python $(RUN)/python") --disable-pip-version-check
