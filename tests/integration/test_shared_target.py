@@ -110,8 +110,8 @@ def test_rows_that_contradict_one_another_stop_the_task_with_the_reason(world: W
     with world.running():
         world.wish("t", True)
         await_joined(world)
-        world.await_state("t", "following")
+        world.await_state("t", "following", timeout_s=60)
         world.source.run("INSERT INTO person_archive VALUES (1, 'another name')")
-        world.await_state("t", "failed")
+        world.await_state("t", "failed", timeout_s=60)
         assert "have the same key in public.person, and differ in a column that both fill" in world.message("t")
         assert world.target.rows("SELECT name FROM person WHERE id = 1") == [("name 1",)]
