@@ -102,6 +102,7 @@ class Pipeline:
     def place_task(self, journal_id: str) -> None:
         """Put the task at offset 0 with everything copied, as if it had just finished its first copy there."""
         target = self._target()
+        target.forget(self.task_id)  # of an earlier run, whose table is not this one
         target.raise_epoch(self.task_id, 1)
         with closing(target.open(self.task_id, 1)) as run:
             run.save_table_state(TableState("m", CopyState.COPIED, 0))

@@ -43,7 +43,8 @@ def await_stalled(made: Stage, *words: str) -> None:
 
 
 def frozen_for_a_while(made: Stage, kind: WorkerKind) -> None:
-    """The same process goes on."""
+    """The same process goes on. What its last report said is what is shown of it, so that must be about following."""
+    made.headwater.wait_for(made.task_id, "following")
     before = made.headwater.worker(kind).pid
     with made.headwater.frozen(kind):
         await_stalled(made, FROZEN[kind], STAGES["write"], STAGES["commit"])

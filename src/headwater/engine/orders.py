@@ -69,10 +69,7 @@ class ApplyOrder:
 
     def payload(self) -> Payload:
         """As JSON."""
-        return {
-            **asdict(self),
-            "mappings": [{**asdict(m), "operations": sorted(m.operations)} for m in self.mappings],
-        }
+        return {**asdict(self), "mappings": _told(self.mappings)}
 
     @classmethod
     def read(cls, payload: Payload) -> ApplyOrder:
@@ -116,8 +113,7 @@ class VerifyOrder:
 
     def payload(self) -> Payload:
         """As JSON."""
-        mappings = [{**asdict(m), "operations": sorted(m.operations)} for m in self.mappings]
-        return {**asdict(self), "mappings": mappings, "shared": sorted(self.shared)}
+        return {**asdict(self), "mappings": _told(self.mappings), "shared": sorted(self.shared)}
 
     @classmethod
     def read(cls, payload: Payload) -> VerifyOrder:
@@ -132,6 +128,10 @@ class VerifyOrder:
             payload["repair"],
             VerifyLoad(**payload["load"]),
         )
+
+
+def _told(mappings: Sequence[TableMapping]) -> list[Payload]:
+    return [{**asdict(m), "operations": sorted(m.operations)} for m in mappings]
 
 
 def _mappings(items: Sequence[Payload]) -> tuple[TableMapping, ...]:

@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from headwater.domain.mapping import TableMapping
-from headwater.targets.postgres.catalog import KeyColumn, TableInfo
 from headwater.targets.postgres.session import Connection
-from headwater.targets.postgres.statements import PARAMETER, Statements, column_list, final, quote
+from headwater.targets.postgres.statements import Statements, column_list, final, quote
 
 SCHEMA_STATEMENT = """
     CREATE TABLE IF NOT EXISTS headwater.book (
@@ -64,14 +63,14 @@ def forget(connection: Connection, task_id: str) -> None:
             _drop(connection, task_id, mapping_id, name)
 
 
-def start(connection: Connection, task_id: str, mapping: TableMapping, info: TableInfo) -> None:
+def start(connection: Connection, task_id: str, mapping: TableMapping, statements: Statements) -> None:
     """See `TargetRun.start_copy`."""
     connection.execute(SCHEMA_STATEMENT.encode())
     name = name_of(task_id, mapping.mapping_id)
     connection.execute(_BEGIN, [task_id, mapping.mapping_id, name])
-    table, columns = quote("headwater", name), column_list([pair.target for pair in mapping.key])
+    table, columns = quote("headwater", name), column_list(statements.key_names)
     connection.execute(f"DROP TABLE IF EXISTS {table}".encode())
-    connection.execute(f"CREATE TABLE {table} AS SELECT {columns} FROM {quote(info.table.schema, info.table.name)} WITH NO DATA".encode())
+    connection.execute(f"CREATE TABLE {table} AS SELECT {columns} FROM {statements.own} WITH NO DATA".encode())
     connection.execute(f"ALTER TABLE {table} ADD PRIMARY KEY ({columns})".encode())
 
 
@@ -88,12 +87,8 @@ def finish(connection: Connection, task_id: str, mapping: TableMapping, book: Bo
 class Book:
     """The SQL of one mapping's book. `t` is the target's table, `s` staged rows or keys, `m` this book."""
 
-    def __init__(self, task_id: str, mapping: TableMapping, info: TableInfo, statements: Statements) -> None:
-        found = info.key_on(pair.target for pair in mapping.key)
-        assert found is not None, "statements are made for it before, and need the key too"
-        by_name = {column.name: column for column in found.columns}
-        self._key = tuple(by_name[pair.target] for pair in mapping.key)
-        self._mapping, self._task_id = mapping, task_id
+    def __init__(self, task_id: str, mapping: TableMapping, statements: Statements) -> None:
+        self._task_id, self._mapping, self._sql = task_id, mapping, statements
         self._rows_of = statements.own
         self._name = self._book(mapping.mapping_id)
         self._rows, self._keys = f"pg_temp.{statements.rows}", f"pg_temp.{statements.keys}"
@@ -101,49 +96,50 @@ class Book:
     @cached_property
     def add(self) -> bytes:
         """The staged rows are in the book."""
-        columns = column_list([column.name for column in self._key])
+        columns = column_list(self._sql.key_names)
         return f"INSERT INTO {self._name} ({columns}) SELECT {columns} FROM {self._rows} ON CONFLICT DO NOTHING".encode()
 
     @cached_property
     def read(self) -> bytes:
-        """This mapping's columns, as text, of its own row with a key; parameters are the key."""
+        """This mapping's columns, as text, of its own row with a key; parameters are k0, k1, ..., the key."""
         columns = ", ".join(f"t.{quote(pair.target)}::pg_catalog.text" for pair in self._mapping.columns)
-        wanted = " AND ".join(f"t.{quote(c.name)} {_operator(c)} {PARAMETER}" for c in self._key)
         own = self._in_book(self._mapping.mapping_id, "t")
-        return final(f"SELECT {columns} FROM {self._rows_of} AS t WHERE {wanted} AND {own}")
+        return final(f"SELECT {columns} FROM {self._rows_of} AS t WHERE {self._sql.key_is('k%d')} AND {own}")
 
     @cached_property
     def contradicting(self) -> bytes | None:
         """A row where a staged row differs in a column that a row of another mapping fills too; None where no column is."""
         conditions = [
-            f"{self._in_book(other.mapping_id, 's')} AND {_record(columns, 't')} OPERATOR(pg_catalog.*<>) {_record(columns, 's')}"
+            f"{self._in_book(other.mapping_id, 's')} AND {self._sql.differs('t', 's', columns)}"
             for other in self._mapping.beside
             if (columns := [name for name in self._mapping.values if name in other.columns])
         ]
         if not conditions:
             return None
         either = " OR ".join(f"({condition})" for condition in conditions)
-        return f"SELECT 1 FROM {self._rows} AS s JOIN {self._rows_of} AS t ON {self._same('t', 's')} WHERE {either} LIMIT 1".encode()
+        return f"SELECT 1 FROM {self._rows} AS s JOIN {self._rows_of} AS t ON {self._sql.meets('t', 's')} WHERE {either} LIMIT 1".encode()
 
     @cached_property
     def leave(self) -> bytes:
         """The staged keys are in the book no more."""
-        return f"DELETE FROM {self._name} AS m USING {self._keys} AS s WHERE {self._same('m', 's')}".encode()
+        return f"DELETE FROM {self._name} AS m USING {self._keys} AS s WHERE {self._sql.meets('m', 's')}".encode()
 
     @cached_property
     def remove(self) -> bytes:
         """Remove the rows with staged keys that are in no book beside this one."""
-        return f"DELETE FROM {self._rows_of} AS t USING {self._keys} AS s WHERE {self._same('t', 's')} AND {self._nowhere('t')}".encode()
+        return (
+            f"DELETE FROM {self._rows_of} AS t USING {self._keys} AS s WHERE {self._sql.meets('t', 's')} AND {self._nowhere('t')}".encode()
+        )
 
     @cached_property
     def clear(self) -> tuple[bytes, ...]:
         """Clear this mapping's columns in the rows with staged keys."""
-        return self._clear(f"FROM {self._keys} AS s WHERE {self._same('t', 's')}")
+        return self._clear(f"FROM {self._keys} AS s WHERE {self._sql.meets('t', 's')}")
 
     @cached_property
     def stage_all(self) -> bytes:
         """Take all keys of the book as the staged ones."""
-        columns = column_list([column.name for column in self._key])
+        columns = column_list(self._sql.key_names)
         return f"INSERT INTO {self._keys} ({columns}) SELECT {columns} FROM {self._name}".encode()
 
     @cached_property
@@ -173,10 +169,7 @@ class Book:
         return " AND ".join(f"NOT {self._in_book(other.mapping_id, alias)}" for other in self._mapping.beside)
 
     def _in_book(self, mapping_id: str, alias: str) -> str:
-        return f"EXISTS (SELECT FROM {self._book(mapping_id)} AS b WHERE {self._same('b', alias)})"
-
-    def _same(self, one: str, other: str) -> str:
-        return " AND ".join(f"{one}.{quote(c.name)} {_operator(c)} {other}.{quote(c.name)}" for c in self._key)
+        return f"EXISTS (SELECT FROM {self._book(mapping_id)} AS b WHERE {self._sql.meets('b', alias)})"
 
     def _book(self, mapping_id: str) -> str:
         return quote("headwater", name_of(self._task_id, mapping_id))
@@ -190,12 +183,3 @@ def _there(connection: Connection) -> bool:
 def _drop(connection: Connection, task_id: str, mapping_id: str, name: str) -> None:
     connection.execute(f"DROP TABLE IF EXISTS {quote('headwater', name)}".encode())
     connection.execute(_REMOVE, [task_id, mapping_id])
-
-
-def _record(columns: Sequence[str], alias: str) -> str:
-    return f"CAST(ROW({', '.join(quote(alias, name) for name in columns)}) AS record)"
-
-
-def _operator(column: KeyColumn) -> str:
-    schema, name = column.equals
-    return f"OPERATOR({quote(schema)}.{name})"

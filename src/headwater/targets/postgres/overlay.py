@@ -25,7 +25,7 @@ from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergeStep, Move
 from headwater.targets.postgres.catalog import TableInfo
 from headwater.targets.postgres.session import Connection
-from headwater.targets.postgres.statements import PARAMETER, Statements, column_list, final, quote
+from headwater.targets.postgres.statements import PARAMETER, Statements, column_list, differing, final, quote
 from headwater.targets.postgres.table_writer import TableWriter, Tally
 
 
@@ -167,8 +167,7 @@ class Overlay:
         return f"(SELECT 1 FROM {staged} GROUP BY {self._keys} HAVING count(*) > 1) UNION ALL (SELECT 1 FROM {other}) LIMIT 1".encode()
 
     def _spelt_differently(self, one: str, other: str) -> str:
-        records = [f"CAST(ROW({column_list(self._target.key_names, alias)}) AS record)" for alias in (one, other)]
-        return f"{records[0]} OPERATOR(pg_catalog.*<>) {records[1]}"
+        return differing(self._target.key_names, one, other)
 
     # How it is shown.
 

@@ -78,7 +78,7 @@ class PostgresTargetRun(PostgresWriting):
         """See `TargetRun.start_copy`."""
         with self._fenced_session(f"beginning the copy to {mapping.target}") as session:
             session.writer.learn([mapping])
-            books.start(session.connection, self._task_id, mapping, session.writer.info(mapping))
+            books.start(session.connection, self._task_id, mapping, session.writer.statements(mapping))
 
     def finish_copy(self, mapping: TableMapping) -> None:
         """See `TargetRun.finish_copy`."""

@@ -6,6 +6,8 @@ and for a hundred thousand.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from headwater.domain.errors import RowRefused
@@ -71,14 +73,17 @@ class SharedWriter(TableWriter):
         """The whole row under its new key, from where it stands: there already, or under the old key, which it leaves."""
         names = self._sql.key_names
         new = tuple(move.values[name] for name in names)
-        values = self._connection.execute(self._book.read, [*new]).fetchone()
-        stood = values or self._connection.execute(self._book.read, [*move.old_key]).fetchone()
+        stood = self._stands(new) or self._stands(move.old_key)
         self.stage_keys(_batch(dict(zip(names, move.old_key, strict=True))))
         self._leave(tally)
         if stood is None:
             return None
         row = dict(zip(self._sql.columns, (None if v is None else str(v).encode() for v in stood), strict=True))
         return row | dict(move.values)
+
+    def _stands(self, key: Sequence[bytes | None]) -> tuple[str | None, ...] | None:
+        """The mapping's own row with a key."""
+        return self._connection.execute(self._book.read, {f"k{i}": value for i, value in enumerate(key)}).fetchone()
 
 
 def _batch(row: dict[str, bytes | None]) -> pa.RecordBatch:

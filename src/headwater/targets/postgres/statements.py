@@ -145,8 +145,7 @@ class Statements:
 
     def differs(self, one: str, other: str, columns: Sequence[str]) -> str:
         """Whether two rows differ in these columns, key left out, byte for byte."""
-        records = [f"CAST(ROW({column_list(self.values_of(columns), alias)}) AS record)" for alias in (one, other)]
-        return f"{records[0]} OPERATOR(pg_catalog.*<>) {records[1]}"
+        return differing(self.values_of(columns), one, other)
 
     def meets(self, one: str, other: str) -> str:
         """Whether two rows, by their aliases, have the same key."""
@@ -261,6 +260,12 @@ def any_row(table: TableName) -> bytes:
 def final(statement: str) -> bytes:
     """A statement with parameters, as the driver reads it."""
     return statement.replace("%", "%%").replace("\0", "%").encode()
+
+
+def differing(columns: Sequence[str], one: str, other: str) -> str:
+    """Whether two rows, by their aliases, differ in these columns, byte for byte."""
+    records = [f"CAST(ROW({column_list(columns, alias)}) AS record)" for alias in (one, other)]
+    return f"{records[0]} OPERATOR(pg_catalog.*<>) {records[1]}"
 
 
 def _operator(column: KeyColumn) -> str:

@@ -155,14 +155,9 @@ class Writer:
         truncates = "TRUNCATE" in info.privileges and not info.referenced
         return TableWriter(self._connection, statements, self._staged, truncates=truncates, exact=exact)
 
-    def info(self, mapping: TableMapping) -> TableInfo:
-        """What the catalogue says about a mapping's table, which `learn` knows."""
-        return self._known(mapping)[0]
-
     def book(self, mapping: TableMapping) -> Book:
         """The book of a mapping with others beside it, whose table `learn` knows."""
-        info, statements = self._known(mapping)
-        return Book(self._task_id, mapping, info, statements)
+        return Book(self._task_id, mapping, self.statements(mapping))
 
     def statements(self, mapping: TableMapping) -> Statements:
         """The statements of one mapping, whose table `learn` knows."""
