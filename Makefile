@@ -18,7 +18,7 @@ JOBS ?= 3
 PIP = $$([ -e $(RUN)/pip ] && echo "$(RUN)/python -m pip" || echo "$(PYTHON) -m pip --python $(RUN)/python") --disable-pip-version-check
 SOURCES := pyproject.toml setup.py $(wildcard src/headwater/wire/*.py)
 
-.PHONY: help setup demo test check soak bench lock format clean postgresql
+.PHONY: help setup demo test check soak bench lock format clean postgresql mariadb
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-7s %s\n' "$$name" "$$text"; done
@@ -28,7 +28,7 @@ setup: $(VENV)/.dev ## Make .venv with everything that development needs, from t
 demo: $(VENV)/.demo ## Watch the main job between two private PostgreSQL servers (ARGS=--once ends by itself)
 	@$(RUN)/headwater demo $(ARGS)
 
-test: setup postgresql check ## Check, then run all tests on real, private servers (JOBS=..., PYTEST_ARGS=...)
+test: setup postgresql mariadb check ## Check, then run all tests on real, private servers (JOBS=..., PYTEST_ARGS=...)
 	@echo "==> pytest"
 	@$(RUN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
@@ -85,19 +85,38 @@ ls src/headwater/wire/*.so >/dev/null 2>&1 && echo "    with the compiled decode
 endef
 
 # The tests run on the oldest and the newest PostgreSQL at hand. The newest comes with the wheel; Debian's is the older one.
-# Debian's package would start a server of its own on installation: it is told not to before it comes.
+# Debian's packages would start servers of their own on installation: they are told not to before they come.
 postgresql:
 	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { $(ADD_POSTGRESQL); } || { \
 		echo "!!! Debian's PostgreSQL is missing and can't be installed here (that takes apt-get, and root or sudo)."; \
 		echo "!!! The tests run on the servers of the wheel only: $$($(RUN)/python -c \
 			'from headwater.clusters import find_postgres as f; print(*(i.name for i in f()))')."; }
 
+mariadb:
+	@ls /usr/sbin/mariadbd /usr/bin/mariadb-install-db /usr/bin/mariadb-binlog >/dev/null 2>&1 || { $(ADD_MARIADB); } || { \
+		echo "!!! Debian's MariaDB is missing and can't be installed here (that takes apt-get, and root or sudo)."; \
+		echo "!!! The tests that need it are skipped; their count stands at the end of the run."; }
+
+AS_ROOT = command -v apt-get >/dev/null && { [ "$$(id -u)" = 0 ] && as_root="" || { sudo -n true 2>/dev/null && as_root="sudo -n"; }; }
+INSTALL = env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 apt-get install -qq -y --no-install-recommends
+
 define ADD_POSTGRESQL
-command -v apt-get >/dev/null && { [ "$$(id -u)" = 0 ] && as_root="" || { sudo -n true 2>/dev/null && as_root="sudo -n"; }; } && \
+$(AS_ROOT) && \
 echo "==> installing Debian's package 'postgresql' for the tests: binaries only, no server is started" && \
 $$as_root mkdir -p /etc/postgresql-common && \
 { [ -e /etc/postgresql-common/createcluster.conf ] || \
 	echo "create_main_cluster = false" | $$as_root tee /etc/postgresql-common/createcluster.conf >/dev/null; } && \
 $$as_root apt-get update -qq && \
-$$as_root env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 apt-get install -qq -y --no-install-recommends postgresql >/dev/null
+$$as_root $(INSTALL) postgresql >/dev/null
+endef
+
+# The package has no switch like PostgreSQL's. It starts its server through policy-rc.d, which may refuse: one of ours stands there
+# while the package is installed, unless the machine has its own.
+define ADD_MARIADB
+$(AS_ROOT) && \
+echo "==> installing Debian's package 'mariadb-server' for the tests: binaries only, no server is started" && \
+$$as_root apt-get update -qq && \
+{ [ -e /usr/sbin/policy-rc.d ] || { ours=/usr/sbin/policy-rc.d && printf '#!/bin/sh\nexit 101\n' | $$as_root tee $$ours >/dev/null && \
+	$$as_root chmod 755 $$ours && trap "$$as_root rm -f $$ours" EXIT; }; } && \
+$$as_root $(INSTALL) mariadb-server >/dev/null
 endef

@@ -1,6 +1,7 @@
-"""Private PostgreSQL servers for all tests: the oldest and the newest at hand, started once per test run, never anyone else's.
+"""Private servers for all tests, started once per test run, never anyone else's: the oldest and the newest PostgreSQL at hand, MariaDB.
 
-`postgres` runs a test on both. `source_database` and `target_database` lie on two servers, one of them the newest.
+`postgres` runs a test on both. `source_database` and `target_database` lie on two servers, one of them the newest. `mysql_like` runs a
+test on MariaDB; `mysql_database` lies there.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import pytest
 
 import headwater
-from headwater.clusters import Installation, PrivatePostgres, find_postgres
-from tests.databases import Database
+from headwater.clusters import Installation, MysqlInstallation, MysqlServer, PrivateMariadb, PrivatePostgres, find_mariadb, find_postgres
+from tests.databases import Database, MysqlDatabase
 
 INSTALLATIONS = find_postgres()
 BOTH = list(dict.fromkeys(INSTALLATIONS[:1] + INSTALLATIONS[-1:]))
+MARIADB = find_mariadb()
+MYSQL_LIKES: list[MysqlInstallation | None] = [*MARIADB] or [None]
+"""What tests of both flavours run on. None stands for a flavour that is not here: those tests are skipped, and counted."""
 _numbers = itertools.count()
 
 
@@ -27,6 +31,21 @@ class ClusterFactory(Protocol):
     """Starts a private server for one test; arguments as of `PrivatePostgres` (newest installation by default)."""
 
     def __call__(self, installation: Installation | None = None, **arguments: Any) -> PrivatePostgres: ...
+
+
+class MariadbFactory(Protocol):
+    """Starts a private MariaDB server for one test; arguments as of `PrivateMariadb`."""
+
+    def __call__(self, **arguments: Any) -> PrivateMariadb: ...
+
+
+class DatabaseFactory(Protocol):
+    """Makes fresh databases in private servers."""
+
+    @overload
+    def __call__(self, cluster: PrivatePostgres, encoding: str = "UTF8") -> Database: ...
+    @overload
+    def __call__(self, cluster: MysqlServer, encoding: str = "utf8mb4") -> MysqlDatabase: ...
 
 
 def _free_name() -> str:
@@ -40,7 +59,21 @@ def pytest_report_header() -> str:
         source = module.with_name(module.name.partition(".")[0] + ".py")
         if source.exists() and module.stat().st_mtime < source.stat().st_mtime:
             raise pytest.UsageError(f"{module.name} is older than {source.name}; run `make setup` (or delete it)")
-    return f"headwater: {'compiled' if compiled else 'uncompiled'} decoder; servers: {', '.join(map(str, (i.bin for i in BOTH)))}"
+    servers = ", ".join([*(str(i.bin) for i in BOTH), *(i.name for i in MYSQL_LIKES if i)])
+    return f"headwater: {'compiled' if compiled else 'uncompiled'} decoder; servers: {servers}"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How many tests did not run because a server is missing: nobody shall take a run without it for the whole."""
+    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
+    for product in ("MariaDB",):
+        if count := sum(missing(product) in reason for reason in skipped):
+            terminalreporter.write_line(f"!!! {count} tests were skipped: {missing(product)}", red=True, bold=True)
+
+
+def missing(product: str) -> str:
+    """The reason for skipping what needs a server that is not here."""
+    return f"{product} is not installed here"
 
 
 @pytest.fixture(scope="session")
@@ -77,13 +110,44 @@ def newest_cluster(shared_cluster: Callable[[Installation, str], PrivatePostgres
     return shared_cluster(BOTH[-1], "first")
 
 
-@pytest.fixture
-def make_database() -> Iterator[Callable[[PrivatePostgres], Database]]:
-    """Makes fresh databases in a server; they are dropped after the test, with their slots and connections."""
+@pytest.fixture(scope="session")
+def shared_mysql() -> Iterator[Callable[[MysqlInstallation, str], MysqlServer]]:
+    """The running server of an installation of MariaDB; the second argument tells servers of one installation apart."""
+    running: dict[tuple[MysqlInstallation, str], MysqlServer] = {}
     with ExitStack() as stack:
 
-        def make(cluster: PrivatePostgres, encoding: str = "UTF8") -> Database:
-            database = Database.create(cluster, _free_name(), encoding)
+        def get(installation: MysqlInstallation, role: str) -> MysqlServer:
+            if (installation, role) not in running:
+                running[installation, role] = stack.enter_context(PrivateMariadb(installation))
+            return running[installation, role]
+
+        yield get
+
+
+@pytest.fixture(scope="session", params=MYSQL_LIKES, ids=lambda found: found.name if found else "mariadb")
+def mysql_like(request: pytest.FixtureRequest, shared_mysql: Callable[[MysqlInstallation, str], MysqlServer]) -> MysqlServer:
+    """A shared private server of each flavour at hand. Don't stop it; see `make_mariadb`."""
+    if request.param is None:
+        pytest.skip(missing("MariaDB"))
+    return shared_mysql(request.param, "first")
+
+
+@pytest.fixture(scope="session")
+def mariadb(shared_mysql: Callable[[MysqlInstallation, str], MysqlServer]) -> MysqlServer:
+    """The shared private MariaDB server, for tests that need only that. Don't stop it; see `make_mariadb`."""
+    if not MARIADB:
+        pytest.skip(missing("MariaDB"))
+    return shared_mysql(MARIADB[-1], "first")
+
+
+@pytest.fixture
+def make_database() -> Iterator[DatabaseFactory]:
+    """Makes fresh databases in a server of any kind; they are dropped after the test, with their slots and connections."""
+    with ExitStack() as stack:
+
+        def make(cluster: Any, encoding: str = "") -> Any:
+            kind = MysqlDatabase if isinstance(cluster, MysqlServer) else Database
+            database = kind.create(cluster, _free_name(), *filter(None, [encoding]))
             stack.callback(database.drop)
             return database
 
@@ -91,25 +155,37 @@ def make_database() -> Iterator[Callable[[PrivatePostgres], Database]]:
 
 
 @pytest.fixture
-def database(postgres: PrivatePostgres, make_database: Callable[[PrivatePostgres], Database]) -> Database:
+def mysql_database(mysql_like: MysqlServer, make_database: DatabaseFactory) -> MysqlDatabase:
+    """A fresh database on each flavour of MySQL at hand."""
+    return make_database(mysql_like)
+
+
+@pytest.fixture
+def mariadb_database(mariadb: MysqlServer, make_database: DatabaseFactory) -> MysqlDatabase:
+    """A fresh database on MariaDB only."""
+    return make_database(mariadb)
+
+
+@pytest.fixture
+def database(postgres: PrivatePostgres, make_database: DatabaseFactory) -> Database:
     """A fresh database, on the oldest and on the newest PostgreSQL."""
     return make_database(postgres)
 
 
 @pytest.fixture
-def source_database(postgres: PrivatePostgres, make_database: Callable[[PrivatePostgres], Database]) -> Database:
+def source_database(postgres: PrivatePostgres, make_database: DatabaseFactory) -> Database:
     """A fresh database to read from, on the oldest and on the newest PostgreSQL."""
     return make_database(postgres)
 
 
 @pytest.fixture
-def target_database(other_postgres: PrivatePostgres, make_database: Callable[[PrivatePostgres], Database]) -> Database:
+def target_database(other_postgres: PrivatePostgres, make_database: DatabaseFactory) -> Database:
     """A fresh database to write to, on the other server than `source_database`."""
     return make_database(other_postgres)
 
 
 @pytest.fixture
-def newest_database(newest_cluster: PrivatePostgres, make_database: Callable[[PrivatePostgres], Database]) -> Database:
+def newest_database(newest_cluster: PrivatePostgres, make_database: DatabaseFactory) -> Database:
     """A fresh database on the newest PostgreSQL only."""
     return make_database(newest_cluster)
 
@@ -121,5 +197,18 @@ def make_cluster() -> Iterator[ClusterFactory]:
 
         def make(installation: Installation | None = None, **arguments: Any) -> PrivatePostgres:
             return stack.enter_context(PrivatePostgres(installation or BOTH[-1], **arguments))
+
+        yield make
+
+
+@pytest.fixture
+def make_mariadb() -> Iterator[MariadbFactory]:
+    """Starts private MariaDB servers that the test may stop, kill and restart; they are closed after it."""
+    with ExitStack() as stack:
+
+        def make(**arguments: Any) -> PrivateMariadb:
+            if not MARIADB:
+                pytest.skip(missing("MariaDB"))
+            return stack.enter_context(PrivateMariadb(**arguments))
 
         yield make

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import psycopg
+import pymysql
 from psycopg import sql
 
-from headwater.clusters import PrivatePostgres
+from headwater.clusters import MysqlServer, PrivatePostgres
 
 T = TypeVar("T")
 
@@ -24,9 +25,30 @@ def wait_until(probe: Callable[[], T], timeout_s: float = 30.0, what: str = "the
     return answer
 
 
+class AnyDatabase(Protocol):
+    """A database of its own in a private server, of whatever kind."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def url(self) -> str:
+        """The address of the superuser's connection."""
+
+    def run(self, *statements: str) -> None:
+        """Run statements, each in a transaction of its own."""
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+
+    def drop(self) -> None:
+        """Remove the database, whoever is still connected."""
+
+
 @dataclass(frozen=True)
 class Database:
-    """A database of its own in a private server."""
+    """A PostgreSQL database of its own in a private server."""
 
     cluster: PrivatePostgres
     name: str
@@ -84,3 +106,62 @@ class Database:
             except (psycopg.errors.ObjectInUse, psycopg.errors.UndefinedObject):
                 continue  # taken or gone since we looked; look again
         return not slots
+
+
+@dataclass(frozen=True)
+class MysqlDatabase:
+    """A database of its own in a private MariaDB or MySQL server."""
+
+    cluster: MysqlServer
+    name: str
+
+    @property
+    def url(self) -> str:
+        """A `mysql://` address of the superuser."""
+        return self.cluster.url(self.name)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Arguments of `pymysql.connect` for the superuser."""
+        return self.cluster.parameters(self.name)
+
+    def connect(self, *, autocommit: bool = True, **more: Any) -> pymysql.Connection[Any]:
+        """A connection of the superuser; the caller closes it."""
+        return self.cluster.connect(self.name, autocommit=autocommit, **more)
+
+    def run(self, *statements: str) -> None:
+        """Run statements in one session, each in a transaction of its own."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(query)
+            return list(cursor.fetchall())
+
+    @classmethod
+    def create(cls, cluster: MysqlServer, name: str, charset: str = "utf8mb4") -> MysqlDatabase:
+        """Make the database."""
+        with cluster.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE `{name}` CHARACTER SET {charset}")
+        return cls(cluster, name)
+
+    def drop(self) -> None:
+        """Remove the database, whoever is still connected. Its past stays in the server's log."""
+        if not self.cluster.running:
+            return
+        with self.cluster.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT id FROM information_schema.processlist WHERE db = %s", (self.name,))
+            for (user,) in cursor.fetchall():
+                _end_session(cursor, user)
+            cursor.execute(f"DROP DATABASE IF EXISTS `{self.name}`")
+
+
+def _end_session(cursor: pymysql.cursors.Cursor, user: int) -> None:
+    try:
+        cursor.execute(f"KILL {user}")
+    except pymysql.err.OperationalError as error:
+        if error.args[0] != pymysql.constants.ER.NO_SUCH_THREAD:
+            raise

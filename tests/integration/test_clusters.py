@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pymysql
 import pytest
 
 from headwater import clusters
 from headwater.clusters import ClusterError, Installation, PrivatePostgres
-from tests.conftest import BOTH, ClusterFactory
-from tests.databases import Database, wait_until
+from tests.conftest import BOTH, ClusterFactory, MariadbFactory
+from tests.databases import Database, MysqlDatabase, wait_until
 
 START_AND_TELL = """
 import sys, time
@@ -129,6 +130,43 @@ def test_a_dropped_database_takes_its_slots_along(database: Database) -> None:
 
 def test_source_and_target_are_two_servers(source_database: Database, target_database: Database) -> None:
     assert source_database.cluster.port != target_database.cluster.port
+
+
+def test_mariadb_is_private_and_survives_a_kill(make_mariadb: MariadbFactory) -> None:
+    with make_mariadb(settings={"sql_mode": ""}) as server:
+        settings = "SELECT @@port, @@server_id, @@binlog_format, @@binlog_row_metadata, @@sql_mode, @@socket, @@log_bin, @@bind_address"
+        with server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(settings)
+            assert cursor.fetchall() == ((server.port, server.port, "ROW", "FULL", "", "", 1, "127.0.0.1"),)
+            cursor.execute("SELECT user, host FROM mysql.user WHERE user <> 'mariadb.sys'")
+            assert cursor.fetchall() == (("root", "127.0.0.1"),)
+            cursor.execute("CREATE DATABASE kept")
+            cursor.execute("CREATE TABLE kept.t (a int PRIMARY KEY) SELECT 7 AS a")
+        with pytest.raises(pymysql.err.OperationalError, match="Access denied"):
+            server.connect(password="not it")
+        server.kill()
+        server.start()
+        assert MysqlDatabase(server, "kept").rows("SELECT a FROM t") == [(7,)]
+        server.restart(settings={"binlog_row_metadata": "MINIMAL"})
+        assert MysqlDatabase(server, "kept").rows("SELECT @@binlog_row_metadata") == [("MINIMAL",)]
+        directory, pid = server.directory, server.pid
+    assert directory is not None
+    assert not directory.exists()
+    assert not _alive(pid)
+
+
+def test_mariadb_that_can_not_start_says_why(make_mariadb: MariadbFactory) -> None:
+    with pytest.raises(ClusterError, match="no-such-setting"):
+        make_mariadb(settings={"no_such_setting": "1"})
+
+
+def test_a_dropped_mysql_database_ends_who_holds_it(mysql_database: MysqlDatabase) -> None:
+    mysql_database.run("CREATE TABLE t (a int PRIMARY KEY)")
+    with mysql_database.connect(autocommit=False) as holder, holder.cursor() as cursor:
+        cursor.execute("INSERT INTO t VALUES (1)")
+        mysql_database.drop()
+    with mysql_database.cluster.connect() as connection, connection.cursor() as cursor:
+        assert cursor.execute("SHOW DATABASES LIKE %s", (mysql_database.name,)) == 0
 
 
 def _alive(pid: int) -> bool:
