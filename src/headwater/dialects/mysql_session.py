@@ -16,6 +16,9 @@ from typing import Any, TypeVar
 
 from pymysql.connections import Connection as Driver
 from pymysql.constants import CLIENT
+from pymysql.err import OperationalError
+
+from headwater.dialects.mysql_errors import NoSuchServer, greeted
 
 STREAM_TIMEOUT_S = 3600
 """How long the server lets us be slow within one statement's rows, in either direction; our stall detector is quicker."""
@@ -50,7 +53,9 @@ _VERSION = re.compile(r"(?:5\.5\.5-)?(\d+)\.(\d+)\.(\d+)")
 
 @dataclass(frozen=True)
 class Server:
-    """Where a database is and how to get in. `tls`: refuse a connection that is not encrypted; otherwise it is where the server can."""
+    """Where a database is and how to get in. `tls`: refuse a connection that is not encrypted; otherwise it is where the server can.
+
+    `host` may be the path of a Unix socket. `ca` is a file with the certificate that proves the server, which is demanded then."""
 
     host: str
     port: int
@@ -59,9 +64,15 @@ class Server:
     password: str = field(repr=False)
     tls: bool = False
     connect_timeout_s: int = 10
+    ca: str = ""
+
+    @property
+    def place(self) -> str:
+        """The server in words, for messages."""
+        return self.host if self.host.startswith("/") else f"{self.host}:{self.port}"
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}/{self.database}"
+        return f"{self.place}/{self.database}"
 
 
 class Session(Driver):
@@ -74,6 +85,7 @@ class Session(Driver):
     _next_seq_id: int
     _force_close: Callable[[], None]
     _execute_command: Callable[[int, bytes], None]
+    _read_timeout: float | None
 
     @property
     def mariadb(self) -> bool:
@@ -86,6 +98,16 @@ class Session(Driver):
         found = _VERSION.match(self.server_version)
         return (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
 
+    @property
+    def server_name(self) -> str:
+        """What the server is, for messages: `MariaDB 10.11.19`."""
+        return f"{'MariaDB' if self.mariadb else 'MySQL'} {'.'.join(map(str, self.version))}"
+
+    def since(self, mariadb: tuple[int, ...] | None, mysql: tuple[int, ...] | None) -> bool:
+        """True from these versions on; None where that kind of server never has it."""
+        wanted = mariadb if self.mariadb else mysql
+        return wanted is not None and self.version >= wanted
+
 
 Made = TypeVar("Made", bound=Session)
 
@@ -93,20 +115,10 @@ Made = TypeVar("Made", bound=Session)
 def connect(kind: type[Made], server: Server, sql_mode: str, settings: Mapping[str, str], **more: Any) -> Made:
     """Open a session with everything pinned, `settings` (SQL literals by variable) on top. `more` goes to the driver.
 
-    Errors of the driver pass through. The session is in the driver's default of no autocommit, unless `more` says otherwise."""
-    session = kind(
-        host=server.host,
-        port=server.port,
-        user=server.user,
-        password=server.password.encode(),  # the driver itself would encode it as latin1
-        database=server.database or None,
-        charset="utf8mb4",
-        connect_timeout=server.connect_timeout_s,
-        client_flag=more.pop("client_flag", 0) | CLIENT.LOCAL_FILES,
-        ssl=_encrypted() if server.tls else None,
-        program_name="headwater",
-        **more,
-    )
+    Errors of the driver pass through; NoSuchServer where no MySQL or MariaDB answers, or TLS can't be agreed upon.
+    The session is in the driver's default of no autocommit, unless `more` says otherwise."""
+    more["client_flag"] = more.get("client_flag", 0) | CLIENT.LOCAL_FILES
+    session = _login(kind, server, more)
     try:
         _keep_alive(session)
         own = SETTINGS_MARIADB if session.mariadb else SETTINGS_MYSQL
@@ -116,6 +128,37 @@ def connect(kind: type[Made], server: Server, sql_mode: str, settings: Mapping[s
     except BaseException:
         session._force_close()
         raise
+    return session
+
+
+def _login(kind: type[Made], server: Server, more: Mapping[str, Any]) -> Made:
+    try:
+        return _open(kind, server, {"ssl": _encrypted(server.ca) if server.tls or server.ca else None, **more})
+    except OperationalError as error:
+        cause = getattr(error, "original_exception", None)
+        if not isinstance(cause, ssl.SSLError):
+            raise
+        if server.tls or server.ca:
+            raise NoSuchServer(f"TLS could not be agreed upon with {server.place}: {cause.reason or cause}.") from error
+        return _open(kind, server, {"ssl_disabled": True, **more})  # nobody has demanded it, and what this server offers we can't take
+
+
+def _open(kind: type[Made], server: Server, more: Mapping[str, Any]) -> Made:
+    """Until it is open each answer has to come within the time limit; afterwards a statement may take as long as it takes."""
+    with greeted(server.place, server.connect_timeout_s):
+        session = kind(
+            host=server.host,
+            port=server.port,
+            unix_socket=server.host if server.host.startswith("/") else None,
+            user=server.user,
+            password=server.password.encode(),  # the driver itself would encode it as latin1
+            database=server.database or None,
+            charset="utf8mb4",
+            connect_timeout=server.connect_timeout_s,
+            program_name="headwater",
+            **{"read_timeout": server.connect_timeout_s, **more},
+        )
+    session._read_timeout = more.get("read_timeout")
     return session
 
 
@@ -134,8 +177,10 @@ def cut(session: Session) -> None:
             return
 
 
-def _encrypted() -> ssl.SSLContext:
-    """Encryption without a look at the server's certificate, which servers make for themselves."""
+def _encrypted(ca: str) -> ssl.SSLContext:
+    """Encryption, without a look at the server's certificate, which servers make for themselves, unless `ca` is there to prove it."""
+    if ca:
+        return ssl.create_default_context(cafile=ca)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

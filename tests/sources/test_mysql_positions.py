@@ -1,0 +1,56 @@
+"""Positions in binlogs: which of two is the later one, within one server and between servers."""
+
+from __future__ import annotations
+
+import pytest
+
+from headwater.sources.mysql.positions import Position, holds, parse, reached
+
+ONE = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
+TWO = "4e11fa47-71ca-11e1-9e33-c80aa9429562"
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        Position("binlog.000003", 4711, "0-1-17", "m1"),
+        Position("odd;na:me.1000000", 4, f"{ONE}:1-5:7,{TWO}:1", "3e11fa4771ca"),
+        Position("binlog.000001", 4),
+    ],
+)
+def test_a_position_reads_back(position: Position) -> None:
+    assert parse(str(position)) == position
+
+
+@pytest.mark.parametrize("text", ["", "16/B374D848", "binlog.000003:4711", "binlog:4;;", "binlog.000003:x;;"])
+def test_what_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a position"):
+        parse(text)
+
+
+def at(file: int, offset: int, gtids: str = "", server: str = "m1") -> Position:
+    return Position(f"binlog.{file:06}", offset, gtids, server)
+
+
+def test_in_one_log_file_and_offset_decide() -> None:
+    assert reached(at(3, 9), at(3, 9))
+    assert reached(at(10, 4), at(9, 100))
+    assert reached(at(1_000_000, 4), at(999_999, 100))
+    assert not reached(at(3, 8), at(3, 9))
+    assert reached(at(3, 9, "0-1-5"), at(3, 8, "0-2-99")), "GTIDs may go backward where servers share a domain"
+
+
+def test_between_servers_gtids_decide() -> None:
+    assert reached(at(1, 4, "0-2-18,1-1-3", "m2"), at(7, 900, "0-1-17", "m1"))
+    assert not reached(at(9, 900, "0-2-16", "m2"), at(7, 4, "0-1-17", "m1"))
+    assert not reached(at(9, 900, "0-2-18", "m2"), at(7, 4, "0-1-17,1-1-1", "m1"))
+    assert reached(at(1, 4, f"{ONE}:1-9,{TWO}:1", "b"), at(7, 900, f"{ONE}:1-9", "a"))
+
+
+def test_sets_of_gtids() -> None:
+    assert holds(f"{ONE}:1-5:6-9", f"{ONE.upper()}:3-8")
+    assert not holds(f"{ONE}:1-5:7-9", f"{ONE}:3-8")
+    assert not holds(f"{ONE}:1-5", f"{TWO}:1")
+    assert holds(f"{ONE}:1-5:tag:1-2, \n{TWO}:1", f"{ONE}:tag:2")
+    assert not holds(f"{ONE}:1-5", f"{ONE}:tag:2")
+    assert holds(f"{ONE}:1-5", "")
