@@ -253,6 +253,51 @@ def test_seek_with_stamps_that_run_backward_misses_nothing(writer: JournalWriter
     assert [reader.stamp(n) for n in range(7)] == [*stamps, None]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_seek_with_stamps_older_than_their_commits_misses_nothing(seed: int, writer: JournalWriter, reader: JournalReader) -> None:
+    """Long statements are stamped with their start, and for a while capture is far behind."""
+    rng, margin_us, now = random.Random(seed), 500, 1000
+    writer.stamps_within(margin_us)
+    writer.stamps_within(0)
+    times: list[tuple[int, int, int]] = []  # committed, stamp, seen
+    for number in range(90):
+        now += rng.choice([0, 1, 20, 100])
+        seen_us = max(5000 if 20 <= number < 60 else now + rng.choice([0, 5]), times[-1][2] if times else 0)
+        times.append((now, now - rng.choice([0, 0, 3, margin_us]), seen_us))
+        made = transaction(number, times[-1][1])
+        writer.append([frame([made], seen_us)], made.position, seen_us)
+    check_seek(reader, times, margin_us)
+    assert writer.retain(Retention(now - times[40][0], KEEP, KEEP), None, now) > 0
+    window = reader.window()
+    assert window.earliest_us is not None
+    assert window.earliest_us > max(seen_us for _, _, seen_us in times[: window.first_offset])
+    check_seek(reader, times, margin_us)
+
+
+def test_seek_knows_nothing_of_the_stamps_of_dropped_history_and_misses_nothing(writer: JournalWriter, reader: JournalReader) -> None:
+    writer.stamps_within(500)
+    for first, stamps, seen_us in ((0, [1000], 1000), (1, [550, 1050], 1100)):
+        made = [transaction(first + i, stamp) for i, stamp in enumerate(stamps)]
+        writer.append([frame(made, seen_us)], made[-1].position, seen_us)
+    assert writer.retain(Retention(0, KEEP, KEEP), 1, 2000) == 1
+    assert reader.window().earliest_us == 1001
+    assert reader.seek(1100) == 1
+
+
+def check_seek(reader: JournalReader, times: list[tuple[int, int, int]], margin_us: int) -> None:
+    """Nothing is missed, and nothing that was seen before is sought again; `times` are when committed, stamped and seen."""
+    window = reader.window()
+
+    def first(which: int, time_us: int) -> int:
+        return next((n for n in range(window.first_offset, len(times)) if times[n][which] >= time_us), len(times))
+
+    for time_us in range(window.earliest_us or 0, times[-1][2] + 50, 31):
+        found = reader.seek(time_us)
+        assert first(2, time_us) <= found <= first(0, time_us), time_us
+        if found >= window.first_offset + 40:  # not in the first frame, of which it is not known what went before
+            assert found == max(first(1, time_us - margin_us), first(2, time_us)), time_us
+
+
 def test_a_heartbeat_begins_the_window(writer: JournalWriter, reader: JournalReader) -> None:
     writer.heartbeat("0/0", 900)
     assert reader.window().earliest_us == 900

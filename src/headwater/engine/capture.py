@@ -88,6 +88,7 @@ def open_log(job: CaptureJob, followed: Followed, clock: Clock) -> Log:
         job.writer.break_history(after or "", str(error), clock.now_us())
         log = job.source.open_log(followed.tables, None, new_history=True)
         job.writer.append((), log.start, clock.now_us())
+    job.writer.stamps_within(log.stamp_margin_us)
     followed.belongs_to(log.history)
     if job.renewal is not None:
         job.renewal()

@@ -84,6 +84,11 @@ CREATE TABLE breaks (at_offset INTEGER PRIMARY KEY, position TEXT NOT NULL, reas
 """
 
 
+def stamp_margin_us(connection: apsw.Connection) -> int:
+    """By how much stamps may be older than their commits (see `JournalWriter.stamps_within`)."""
+    return int(connection.execute("SELECT value FROM meta WHERE key = 'stamp_margin_us'").get or 0)
+
+
 def missing(path: Path) -> JournalError:
     """The error for a journal that is not there (yet)."""
     return JournalError(f"There is no journal at {path} yet; it begins when capture of its source starts.", kind="journal_missing")

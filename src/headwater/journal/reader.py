@@ -28,6 +28,7 @@ from headwater.ports.journal import JournalEnd, Placed, Window
 
 FETCH_FRAMES_MAX = 64
 FETCH_BYTES_MAX = 8 << 20
+BEFORE_ALL_US, AFTER_ALL_US = -(1 << 63), (1 << 63) - 1
 LOOK_AGAIN_S = 0.5  # how often a reader checks that the files at its paths are still the ones it has open
 
 
@@ -117,12 +118,33 @@ class EmbeddedJournalReader:
                 raise OutOfWindow("The journal holds no word of its source yet, so there is no moment to go back to.")
             if time_us < now.earliest_us:
                 raise OutOfWindow(f"The journal reaches back to {_moment(now.earliest_us)}; {_moment(time_us)} is before that.")
-            where = "WHERE stamp_reach >= ? AND first_offset >= ? AND first_offset < ? ORDER BY stamp_reach, first_offset, part LIMIT 1"
-            found = list(self._rows.find(where, (time_us, self._behind_last_break(), now.next_offset)))
+            margin_us = layout.stamp_margin_us(self._connection)
+            bounds = (time_us - margin_us, time_us if margin_us else BEFORE_ALL_US)
+            where = (
+                "WHERE stamp_reach >= ? AND seen_reach >= ? AND first_offset >= ? AND first_offset < ? "
+                "ORDER BY stamp_reach, first_offset, part LIMIT 1"
+            )
+            found = list(self._rows.find(where, (*bounds, self._behind_last_break(), now.next_offset)))
+            before = self._reach_before(found[0][0]) if found and margin_us else (BEFORE_ALL_US, 0)
         if not found:
             return now.next_offset
         row, body = found[0]
-        return row.first_offset + _first_at_or_after(StoredFrame(row, body, ()), time_us)
+        times = StoredFrame(row, body, ()).transactions()
+        at = [
+            _first_from(times.column(name), bound)
+            for name, bound, reached in zip(("commit_us", "seen_us"), bounds, before, strict=True)
+            if reached < bound
+        ]
+        if -1 in at:
+            raise damaged(f"{row.name} does not hold the time that its index promises")
+        return row.first_offset + max(at, default=0)
+
+    def _reach_before(self, row: FrameRow) -> tuple[int, int]:
+        """How far stamps and times of seeing had come before a frame, where nothing is known of what went before: all stamps, since only
+        dropped history has gone before then, and none of the others, which it can't have reached."""
+        where = "WHERE (first_offset, part) < (?, ?) ORDER BY first_offset DESC, part DESC LIMIT 1"
+        found = list(self._rows.rows(where, (row.first_offset, row.part)))
+        return (found[0].stamp_reach, found[0].seen_reach) if found else (AFTER_ALL_US, BEFORE_ALL_US)
 
     def stamp(self, offset: int) -> int | None:
         """See the port."""
@@ -205,10 +227,8 @@ def _gap(expected: int, row: FrameRow | None) -> JournalError:
     return damaged(f"offset {expected} is missing, {found} follows")
 
 
-def _first_at_or_after(stored: StoredFrame, time_us: int) -> int:
-    at: int = pc.index(pc.greater_equal(stored.transactions().column(1), pa.scalar(time_us, pa.int64())), pa.scalar(True)).as_py()
-    if at < 0:
-        raise damaged(f"{stored.row.name} does not hold the stamp that its index promises")
+def _first_from(times: pa.Array, time_us: int) -> int:
+    at: int = pc.index(pc.greater_equal(times, pa.scalar(time_us, pa.int64())), pa.scalar(True)).as_py()
     return at
 
 

@@ -39,10 +39,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Dropped:
-    """What one step dropped. `stamp_reach` None: nothing."""
+    """What one step dropped, and the running maxima up to its end, None where it was nothing."""
 
     transactions: int
     stamp_reach: int | None
+    seen_reach: int | None
     more: bool
 
 
@@ -71,8 +72,8 @@ class Dropper:
             group = []
         for row in drop:
             self._writer.delete(row)
-        reach = drop[-1].stamp_reach if drop else None
-        return Dropped(sum(r.transactions for r in drop if r.last), reach, bool(drop))
+        stamp_reach, seen_reach = (drop[-1].stamp_reach, drop[-1].seen_reach) if drop else (None, None)
+        return Dropped(sum(r.transactions for r in drop if r.last), stamp_reach, seen_reach, bool(drop))
 
     def vacuum(self) -> None:
         """Give back to the disk what is far more than appends will use again soon. Not inside a transaction."""

@@ -50,14 +50,14 @@ class State(NamedTuple):
             fresh=0,
         )
 
-    def broken(self, position: str, source_us: int) -> State:
-        """After a break in the history, which takes one offset."""
-        earliest = source_us if self.stamp_reach is None else max(source_us, self.stamp_reach + 1)
+    def broken(self, position: str, source_us: int, reach: int | None) -> State:
+        """After a break in the history, which takes one offset; `reach` as for `dropped`, of all that went before."""
+        earliest = source_us if reach is None else max(source_us, reach + 1)
         return self._replace(next_offset=self.next_offset + 1, position=position, source_us=source_us, earliest_us=earliest, fresh=1)
 
-    def dropped(self, stamp_reach: int) -> State:
-        """After frames up to a running maximum of `stamp_reach` were dropped."""
-        earliest = stamp_reach + 1 if self.earliest_us is None else max(self.earliest_us, stamp_reach + 1)
+    def dropped(self, reach: int) -> State:
+        """After frames were dropped of which none was committed later than `reach`."""
+        earliest = reach + 1 if self.earliest_us is None else max(self.earliest_us, reach + 1)
         return self._replace(earliest_us=earliest)
 
 

@@ -57,6 +57,7 @@ class EmbeddedJournalWriter:
     def _prepare(self, directory: Path) -> None:
         self._inode = layout.inode_of(self._path)
         self._journal_id: str = self._connection.execute("SELECT value FROM meta WHERE key = 'journal_id'").get
+        self._margin_us = layout.stamp_margin_us(self._connection)
         self._state = state.load(self._connection)
         self._rows = RowWriter(self._connection)
         self._next_part = 0
@@ -151,6 +152,18 @@ class EmbeddedJournalWriter:
             log.warning("journal_progress_failed", extra={"fields": {"errno": error.errno}})
             self._path.with_name("progress").unlink(missing_ok=True)
 
+    def stamps_within(self, margin_us: int) -> None:
+        """See the port."""
+        if margin_us > self._margin_us:
+            with translated(self._path, "Noting how exact stamps are"), self._transaction():
+                self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('stamp_margin_us', ?)", (margin_us,))
+            self._margin_us = margin_us
+
+    def _committed_by(self, stamp_reach: int | None, seen_reach: int | None) -> int | None:
+        """When the last of some transactions can have been committed, by the running maxima up to there."""
+        reaches = (stamp_reach, seen_reach if self._margin_us else None)
+        return max((reach for reach in reaches if reach is not None), default=None)
+
     def heartbeat(self, position: str, source_us: int) -> None:
         """See the port. Flushed to disk where the position has moved, because capture confirms it to the source."""
         moved = position != self._state.position
@@ -168,7 +181,7 @@ class EmbeddedJournalWriter:
             with self._transaction():
                 at = self._state.next_offset
                 self._connection.execute("INSERT INTO breaks VALUES (?, ?, ?, ?)", (at, position, reason, source_us))
-                now = self._state.broken(position, source_us)
+                now = self._state.broken(position, source_us, self._committed_by(self._state.stamp_reach, self._state.seen_reach))
                 state.save(self._connection, now)
         self._state = now
         self._consolidator.forget()
@@ -183,7 +196,8 @@ class EmbeddedJournalWriter:
             while more:
                 with self._transaction():
                     dropped = self._dropper.step(limits, self._state.next_offset)
-                    now = self._state if dropped.stamp_reach is None else self._state.dropped(dropped.stamp_reach)
+                    reach = self._committed_by(dropped.stamp_reach, dropped.seen_reach)
+                    now = self._state if reach is None else self._state.dropped(reach)
                     state.save(self._connection, now)
                 self._state = now
                 total, more = total + dropped.transactions, dropped.more

@@ -83,6 +83,9 @@ class JournalWriter(Protocol):
         Frames whose stamps run backward are fine. Readers are woken.
         """
 
+    def stamps_within(self, margin_us: int) -> None:
+        """Durably note that stamps may be older than their commits by up to `margin_us` (0: they are exact). The largest word holds."""
+
     def heartbeat(self, position: str, source_us: int) -> None:
         """Note that the source has nothing more up to `position` at source time `source_us`. Not durable; cheap; may be
         lost in a crash. Call at most every few hundred milliseconds."""
@@ -130,7 +133,10 @@ class JournalReader(Protocol):
     def seek(self, time_us: int) -> int:
         """The first offset in log order whose transaction may have committed at or after `time_us`.
 
-        `next_offset` where there is none yet. With exact stamps that is the first transaction with stamp >= time_us.
+        `next_offset` where there is none yet. With exact stamps that is the first transaction with stamp >= time_us. Otherwise it is
+        the later of the first that was seen at or after `time_us`, and the first behind which the running maximum of stamps has come to
+        `time_us` minus the margin (architecture, section 3): capture sees no commit before it is made, and what it sees late is bounded
+        by the margin.
 
         Raises:
             OutOfWindow: the time is before the window; the message gives the earliest reachable time.

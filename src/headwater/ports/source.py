@@ -70,6 +70,10 @@ class Log(Protocol):
     history: str
     """Names the server, and the branch of its history, in whose log positions are places. Opaque; kept beside the journal."""
 
+    stamp_margin_us: int
+    """0 where the log tells when each transaction was committed. Otherwise its stamps may be older than the commits, as a binlog's are: by
+    no more than this, as far as one can rely on it."""
+
     def next(self, timeout_s: float) -> Captured | None:
         """The next captured frames or heartbeat, None after `timeout_s` without either.
 

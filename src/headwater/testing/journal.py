@@ -25,22 +25,17 @@ class _History:
     earliest_us: int | None = None
     latest_us: int | None = None
     reach_offset: int = 0  # behind the last break
+    stamp_dropped: int = 0  # the highest stamp of what was dropped
     breaks: dict[int, str] = field(default_factory=dict)  # the offsets that breaks took, with their reasons
 
 
 class MemoryJournal:
-    """One source's history in memory: `writer()` and `reader()` open it, as often as wanted; only the newest writer may write.
+    """One source's history in memory: `writer()` and `reader()` open it, as often as wanted; only the newest writer may write."""
 
-    Args:
-        exact: whether commit stamps are exact (PostgreSQL) or only about right (binlog), see `seek`.
-        margin_us: by how much inexact stamps may be older than the commit.
-    """
-
-    def __init__(self, journal_id: str = "memory", faults: FaultScript | None = None, exact: bool = True, margin_us: int = 0) -> None:
+    def __init__(self, journal_id: str = "memory", faults: FaultScript | None = None) -> None:
         self.journal_id = journal_id
         self.faults = faults or FaultScript()
-        self.exact = exact
-        self.margin_us = margin_us
+        self.margin_us = 0  # by how much stamps may be older than their commits
         self.history = _History()
         self.changed = threading.Condition(threading.RLock())
         self.heartbeat: tuple[str, int] | None = None  # not durable
@@ -88,6 +83,10 @@ class MemoryJournalWriter:
             journal.heartbeat = None
             journal.changed.notify_all()
             return journal.history.next_offset
+
+    def stamps_within(self, margin_us: int) -> None:
+        """See `JournalWriter.stamps_within`."""
+        self._journal.margin_us = max(self._journal.margin_us, margin_us)
 
     def heartbeat(self, position: str, source_us: int) -> None:
         """See `JournalWriter.heartbeat`. Only the first word of all is durable, since it begins the window."""
@@ -169,7 +168,9 @@ class MemoryJournalWriter:
         del h.frames[: len(group)]
         dropped = group[-1].next_offset - h.first_offset
         h.first_offset = group[-1].next_offset
-        stamps = [stamp for p in group for stamp in p.frame.transactions.column("commit_us").to_pylist()]
+        h.stamp_dropped = max(h.stamp_dropped, *(s for p in group for s in p.frame.transactions.column("commit_us").to_pylist()))
+        names = ("commit_us", "seen_us") if self._journal.margin_us else ("commit_us",)
+        stamps = [stamp for p in group for name in names for stamp in p.frame.transactions.column(name).to_pylist()]
         h.earliest_us = max(h.earliest_us or 0, max(stamps) + 1)
         return dropped
 
@@ -209,10 +210,13 @@ class MemoryJournalReader:
             if window.earliest_us is None or time_us < window.earliest_us:
                 raise OutOfWindow(f"The journal reaches back to {window.earliest_us} us; {time_us} is before that.")
             stamps = [s for s in self._stamps() if s[0] >= window.first_offset]
-        if self._journal.exact:
-            return next((offset for offset, commit_us, _ in stamps if commit_us >= time_us), window.next_offset)
+        margin_us = self._journal.margin_us
+        if margin_us and self._journal.history.stamp_dropped >= time_us - margin_us:
+            stamped = window.first_offset
+        else:
+            stamped = next((offset for offset, commit_us, _ in stamps if commit_us >= time_us - margin_us), window.next_offset)
         seen = next((offset for offset, _, seen_us in stamps if seen_us >= time_us), window.next_offset)
-        return max(seen, self._reaches(stamps, time_us - self._journal.margin_us, window.next_offset))
+        return max(seen, stamped) if margin_us else stamped
 
     def stamp(self, offset: int) -> int | None:
         """See `JournalReader.stamp`."""
@@ -257,7 +261,3 @@ class MemoryJournalReader:
             for i, (commit_us, seen_us) in enumerate(zip(t.column("commit_us").to_pylist(), t.column("seen_us").to_pylist(), strict=True)):
                 found[placed.first_offset + i] = (placed.first_offset + i, commit_us, seen_us)
         return list(found.values())
-
-    @staticmethod
-    def _reaches(stamps: Sequence[tuple[int, int, int]], time_us: int, end: int) -> int:
-        return next((offset for offset, commit_us, _ in stamps if commit_us >= time_us), end)

@@ -304,6 +304,8 @@ class ScriptedSource:
 class ScriptedLog:
     """`Log` over a `ScriptedSource`; without a thread of its own, since nothing here needs keepalives."""
 
+    stamp_margin_us = 0
+
     def __init__(self, source: ScriptedSource, after: int) -> None:
         self._source = source
         self.start = str(after)

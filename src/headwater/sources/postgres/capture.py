@@ -32,6 +32,8 @@ ACTIVE_SLOT_PATIENCE_S = 8.0
 class PostgresLog:
     """See `Log`. `next` and `confirm` belong to one caller; the reader thread has the rest."""
 
+    stamp_margin_us = 0
+
     def __init__(self, connection: psycopg.Connection[Any], stream: Stream, announcer: Announcer, place: Place) -> None:
         after, known_end = place.start, place.known_end
         self.start = positions.text(after)
