@@ -9,7 +9,7 @@ from headwater.domain.merge import MergeStep
 from headwater.ports.source import Chunk
 from headwater.ports.target import Checkpoint
 from headwater.targets.postgres.table_writer import SMALL_ROWS
-from headwater.targets.postgres.text_rows import copy_rows
+from headwater.targets.text_rows import copy_rows
 from tests.databases import Database
 from tests.targets.test_postgres_target import mapping, merged, target_of
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.targets.postgres import text_rows
-from headwater.targets.postgres.text_rows import array_literal, copy_rows
+from headwater.targets import text_rows
+from headwater.targets.postgres.arrays import array_literal
+from headwater.targets.text_rows import copy_rows
 
 ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 

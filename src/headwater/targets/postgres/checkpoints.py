@@ -7,16 +7,13 @@ chunks that end at the same time don't wait for one another.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from headwater.domain.errors import Fenced
-from headwater.ports.source import Chunk
 from headwater.ports.target import Checkpoint, CopyState, TableState
 from headwater.targets.postgres import dirty, filled
 from headwater.targets.postgres.session import Connection
+from headwater.targets.records import plan_text, table_states, too_old
 
 SCHEMA_STATEMENTS = (
     "CREATE SCHEMA IF NOT EXISTS headwater",
@@ -153,7 +150,7 @@ def raise_epoch(connection: Connection, task_id: str, epoch: int, move_to: Check
     connection.execute(_ADD, [task_id])
     old = read(connection, task_id, lock=True)
     if old is None or old.epoch > epoch:
-        raise Fenced(f"Task {task_id} is held by epoch {old.epoch if old else '?'} at the target; {epoch} is too old.")
+        raise too_old(task_id, old, epoch)
     if old.epoch == epoch:
         return old
     new = old.moved_back(move_to, epoch) if move_to is not None else replace(old, epoch=epoch)
@@ -179,22 +176,13 @@ def hold(connection: Connection, task_id: str, epoch: int) -> bool:
 
 def states(connection: Connection, task_id: str) -> dict[str, TableState]:
     """Copy progress by mapping id."""
-    done: dict[str, dict[int, int]] = {}
-    for mapping_id, number, rows in connection.execute(_CHUNKS, [task_id]):
-        done.setdefault(mapping_id, {})[number] = rows
-    found = {}
-    for mapping_id, state, since, fresh, chunks, rows in connection.execute(_STATES, [task_id]):
-        marks = done.get(mapping_id, {})
-        plan = tuple(_chunk(one) for one in chunks)
-        total = rows + sum(marks.values())
-        found[mapping_id] = TableState(mapping_id, CopyState(state), since, fresh, plan, frozenset(marks), total)
-    return found
+    marks = connection.execute(_CHUNKS, [task_id]).fetchall()
+    return table_states(connection.execute(_STATES, [task_id]).fetchall(), marks)
 
 
 def save_state(connection: Connection, task_id: str, state: TableState) -> None:
     """Record copy progress as it is; chunks that `copy_chunk` marked before are replaced by those of `state`."""
-    chunks = json.dumps([{"number": c.number, "after": c.after, "upto": c.upto} for c in state.chunks])
-    values: Iterable[Any] = [state.mapping_id, state.state.value, state.since, state.fresh, chunks, state.rows_done]
+    values = [state.mapping_id, state.state.value, state.since, state.fresh, plan_text(state.chunks), state.rows_done]
     connection.execute(_SAVE_STATE, [task_id, *values])
     connection.execute(_FORGET_CHUNKS, [task_id, state.mapping_id])
     if state.state is CopyState.PENDING:
@@ -238,8 +226,3 @@ def forget(connection: Connection, task_id: str) -> None:
 def _holds(connection: Connection, question: str) -> bool:
     row = connection.execute(question.encode()).fetchone()
     return row is not None and bool(row[0])
-
-
-def _chunk(one: Mapping[str, Any]) -> Chunk:
-    after, upto = one["after"], one["upto"]
-    return Chunk(one["number"], None if after is None else tuple(after), None if upto is None else tuple(upto))

@@ -19,6 +19,7 @@ from headwater.targets.postgres.shared_writer import SharedWriter
 from headwater.targets.postgres.statements import Statements, bounds_of
 from headwater.targets.postgres.table_writer import Tally, hash_joins
 from headwater.targets.postgres.writer import COLLISIONS, Writer
+from headwater.targets.records import fenced
 
 
 def copy_chunk(
@@ -97,7 +98,7 @@ def hold(connection: Connection, task: tuple[str, int]) -> None:
 
 def _fenced(connection: Connection, task: tuple[str, int]) -> Fenced:
     connection.rollback()
-    return Fenced(f"Task {task[0]} is no longer held by epoch {task[1]} at the target.")
+    return fenced(*task)
 
 
 def _copy(connection: Connection, statements: Statements, rows: Iterable[bytes], staging: str = "") -> int:

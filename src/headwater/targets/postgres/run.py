@@ -23,6 +23,7 @@ from headwater.targets.postgres.looking import end, look
 from headwater.targets.postgres.session import Connection, connect
 from headwater.targets.postgres.statements import any_row
 from headwater.targets.postgres.writing import PostgresWriting, Session
+from headwater.targets.records import fenced, no_checkpoint, settled
 
 LOOK_S = 5.0
 """How often a commit looks at all of the run's tables, not just at those that it has written to."""
@@ -56,7 +57,7 @@ class PostgresTargetRun(PostgresWriting):
         with self._reading("reading the checkpoint") as connection:
             found = checkpoints.read(connection, self._task_id) if checkpoints.prepared(connection) else None
             if found is None:
-                raise Fenced(f"Task {self._task_id} has no checkpoint at the target; it was removed, or no epoch was raised.")
+                raise no_checkpoint(self._task_id)
             return found
 
     def table_states(self) -> dict[str, TableState]:
@@ -127,7 +128,7 @@ class PostgresTargetRun(PostgresWriting):
             raise TargetError(f"The checkpoint's epoch {checkpoint.epoch} is not the run's {self._epoch}.", kind="internal")
         connection = self._main.connection
         with self._asking("committing what was written"):
-            shown = _settled(checkpoint) and self._show()
+            shown = settled(checkpoint) and self._show()
             held = checkpoints.advance(connection, self._task_id, checkpoint, self._places(shown=shown))
             if held:
                 if shown:
@@ -179,7 +180,7 @@ class PostgresTargetRun(PostgresWriting):
 
     def _settled(self) -> bool:
         """While there may be something to be shown, writing may have to go there."""
-        self._noted = self._noted or not _settled(self._place)
+        self._noted = self._noted or not settled(self._place)
         return not self._noted
 
     def _show(self) -> bool:
@@ -212,7 +213,7 @@ class PostgresTargetRun(PostgresWriting):
             return bool(overlays.read(session.connection, self._task_id))
 
     def _fenced(self) -> Fenced:
-        return Fenced(f"Task {self._task_id} is no longer held by epoch {self._epoch} at the target.")
+        return fenced(self._task_id, self._epoch)
 
     @contextmanager
     def _session(self, doing: str) -> Iterator[Session]:
@@ -254,8 +255,3 @@ class PostgresTargetRun(PostgresWriting):
         with self._session(doing) as session:
             yield session.connection
             session.connection.rollback()
-
-
-def _settled(place: Checkpoint) -> bool:
-    """Whether the target is at this place what the source was, so that it may be shown."""
-    return place.offset is None or place.offset >= place.exact_from

@@ -14,14 +14,14 @@ from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from headwater.domain.errors import RowRefused, TargetError
 from headwater.domain.merge import MergeStep, Move
 from headwater.ports.target import Written
+from headwater.targets.postgres.arrays import array_literal
 from headwater.targets.postgres.session import Connection
 from headwater.targets.postgres.statements import Statements
-from headwater.targets.postgres.text_rows import array_literal, copy_rows
+from headwater.targets.text_rows import copy_rows, sorted_by_key
 
 SMALL_ROWS = 96
 """Up to so many rows of one kind are written one by one: staging them would cost as much, mostly in emptying the staging table."""
@@ -88,13 +88,13 @@ class TableWriter:
     def stage_rows(self, batch: pa.RecordBatch) -> None:
         """Put rows into the staging table, sorted by key where there is one."""
         self.open_staging(self._sql.rows)
-        rows = _sorted(batch, self._sql.key_names) if self._sql.key_names else batch
+        rows = sorted_by_key(batch, self._sql.key_names) if self._sql.key_names else batch
         self.copy(self._sql.copy(tuple(batch.schema.names), self._sql.rows), rows)
 
     def stage_keys(self, keys: pa.RecordBatch) -> None:
         """Put keys into their staging table, sorted."""
         self.open_staging(self._sql.keys)
-        self.copy(self._sql.copy(self._sql.key_names, self._sql.keys), _sorted(keys, self._sql.key_names))
+        self.copy(self._sql.copy(self._sql.key_names, self._sql.keys), sorted_by_key(keys, self._sql.key_names))
 
     def open_staging(self, staging: str) -> None:
         """Have the staging table there, and empty."""
@@ -198,12 +198,3 @@ def is_small(step: MergeStep, *, keyed: bool) -> bool:
 
 def _rows(batch: pa.RecordBatch, columns: Sequence[str]) -> list[tuple[bytes | None, ...]]:
     return list(zip(*(batch.column(name).to_pylist() for name in columns), strict=True))
-
-
-def _sorted(batch: pa.RecordBatch, key: Sequence[str]) -> pa.RecordBatch:
-    """By length and then by bytes, which for whole numbers without sign is their order."""
-    columns = [batch.column(name) for name in key]
-    lengths = [pc.binary_length(column) for column in columns]
-    parts = [part for pair in zip(lengths, columns, strict=True) for part in pair]
-    table = pa.table(parts, names=[str(i) for i in range(len(parts))])
-    return batch.take(pc.sort_indices(table, sort_keys=[(name, "ascending") for name in table.column_names]))

@@ -1,4 +1,4 @@
-"""From Arrow columns to what PostgreSQL reads in bulk: COPY's text rows and array literals. Compiled code on whole columns.
+"""From Arrow columns to text rows, which PostgreSQL's COPY and MySQL's LOAD DATA read in bulk. Compiled code on whole columns.
 
 Rows are made in pieces of about four megabytes: the server works on one while the next
 is being made. A row begins with the newline of the one before it: that way only the first column is copied once more, and a
@@ -7,7 +7,7 @@ piece goes out as Arrow made it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,11 +15,10 @@ import pyarrow.compute as pc
 PIECE_BYTES = 4 << 20
 
 _COPY_ESCAPES = ((b"\\", b"\\\\"), (b"\t", b"\\t"), (b"\n", b"\\n"), (b"\r", b"\\r"))
-_ARRAY_ESCAPES = ((b"\\", b"\\\\"), (b'"', b'\\"'))
 
 
 def copy_rows(batch: pa.RecordBatch) -> Iterator[bytes | memoryview]:
-    """The batch as COPY text (tab, `\\N`, newline, backslash escapes), in pieces that don't end with rows."""
+    """The batch as text rows (tab, `\\N`, newline, backslash escapes), in pieces that don't end with rows."""
     rows = max(1, batch.num_rows * PIECE_BYTES // max(batch.nbytes, 1))
     for start in range(0, batch.num_rows, rows):
         piece = _piece([column.slice(start, rows) for column in batch.columns])
@@ -28,23 +27,27 @@ def copy_rows(batch: pa.RecordBatch) -> Iterator[bytes | memoryview]:
         yield b"\n"
 
 
-def array_literal(values: pa.Array) -> bytes:
-    """The values, none of them null, as a PostgreSQL array literal: `{"a","b"}`."""
-    quoted = pc.binary_join_element_wise(b'"', _escape(values, _ARRAY_ESCAPES), b'"', b"")
-    whole = pa.ListArray.from_arrays(pa.array([0, len(quoted)], pa.int32()), quoted)
-    return b"{" + bytes(pc.binary_join(whole, b",")[0].as_buffer()) + b"}"
+def sorted_by_key(batch: pa.RecordBatch, key: Sequence[str]) -> pa.RecordBatch:
+    """The rows by the length and then the bytes of their key, which for whole numbers without sign is their order.
+
+    Neighbours in the index are neighbours on disk: it nearly doubles the rate of updates."""
+    columns = [batch.column(name) for name in key]
+    lengths = [pc.binary_length(column) for column in columns]
+    parts = [part for pair in zip(lengths, columns, strict=True) for part in pair]
+    table = pa.table(parts, names=[str(i) for i in range(len(parts))])
+    return batch.take(pc.sort_indices(table, sort_keys=[(name, "ascending") for name in table.column_names]))
 
 
 def _piece(columns: list[pa.Array]) -> memoryview:
     """Rows, each with a newline before it."""
-    first, *others = [_escape(column, _COPY_ESCAPES) for column in columns]
+    first, *others = [escape(column, _COPY_ESCAPES) for column in columns]
     nulls = {"null_handling": "replace", "null_replacement": b"\\N"}
     first = pc.binary_join_element_wise(b"", first, b"\n", **nulls)
     lines = pc.binary_join_element_wise(first, *others, b"\t", **nulls) if others else first
     return _text(lines)
 
 
-def _escape(values: pa.Array, escapes: tuple[tuple[bytes, bytes], ...]) -> pa.Array:
+def escape(values: pa.Array, escapes: tuple[tuple[bytes, bytes], ...]) -> pa.Array:
     """Replace what has a meaning of its own, where there is any."""
     text = bytes(_text(values))
     for plain, escaped in escapes:

@@ -1,0 +1,61 @@
+"""What targets write down about copies, in the form that all of them keep it in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from headwater.domain.errors import Fenced
+from headwater.ports.source import Chunk
+from headwater.ports.target import Checkpoint, CopyState, TableState
+
+Mark = tuple[str, int, int]
+"""A chunk that is there for good: mapping id, number, rows."""
+
+Plan = tuple[str, str, int, bool, str | list[Mapping[str, Any]], int]
+"""A copy: mapping id, state, since, fresh, its chunks as JSON (or read from that), rows of chunks without marks of their own."""
+
+
+def plan_text(chunks: Iterable[Chunk]) -> str:
+    """A copy's chunks as JSON."""
+    return json.dumps([{"number": c.number, "after": c.after, "upto": c.upto} for c in chunks])
+
+
+def table_states(plans: Iterable[Plan], marks: Iterable[Mark]) -> dict[str, TableState]:
+    """Copy progress by mapping id."""
+    done: dict[str, dict[int, int]] = {}
+    for mapping_id, number, rows in marks:
+        done.setdefault(mapping_id, {})[number] = rows
+    found = {}
+    for mapping_id, state, since, fresh, text, rows in plans:
+        marked = done.get(mapping_id, {})
+        plan = tuple(_chunk(one) for one in (json.loads(text) if isinstance(text, str) else text))
+        total = rows + sum(marked.values())
+        found[mapping_id] = TableState(mapping_id, CopyState(state), since, bool(fresh), plan, frozenset(marked), total)
+    return found
+
+
+def settled(place: Checkpoint) -> bool:
+    """Whether the target is at this place what the source was at one moment."""
+    return place.offset is None or place.offset >= place.exact_from
+
+
+def fenced(task_id: str, epoch: int) -> Fenced:
+    """What a run is told that another one has followed."""
+    return Fenced(f"Task {task_id} is no longer held by epoch {epoch} at the target.")
+
+
+def no_checkpoint(task_id: str) -> Fenced:
+    """What a run is told whose task is not at the target."""
+    return Fenced(f"Task {task_id} has no checkpoint at the target; it was removed, or no epoch was raised.")
+
+
+def too_old(task_id: str, held: Checkpoint | None, epoch: int) -> Fenced:
+    """What somebody is told who would take a task over under an epoch that is not the newest."""
+    return Fenced(f"Task {task_id} is held by epoch {held.epoch if held else '?'} at the target; {epoch} is too old.")
+
+
+def _chunk(one: Mapping[str, Any]) -> Chunk:
+    after, upto = one["after"], one["upto"]
+    return Chunk(one["number"], None if after is None else tuple(after), None if upto is None else tuple(upto))
