@@ -18,7 +18,7 @@ JOBS ?= 3
 PIP = $$([ -e $(RUN)/pip ] && echo "$(RUN)/python -m pip" || echo "$(PYTHON) -m pip --python $(RUN)/python") --disable-pip-version-check
 SOURCES := pyproject.toml setup.py $(wildcard src/headwater/wire/*.py)
 
-.PHONY: help setup demo test check soak bench lock format clean postgresql mariadb
+.PHONY: help setup demo test check soak bench lock format clean postgresql mariadb mysql
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-7s %s\n' "$$name" "$$text"; done
@@ -28,7 +28,7 @@ setup: $(VENV)/.dev ## Make .venv with everything that development needs, from t
 demo: $(VENV)/.demo ## Watch the main job between two private PostgreSQL servers (ARGS=--once ends by itself)
 	@$(RUN)/headwater demo $(ARGS)
 
-test: setup postgresql mariadb check ## Check, then run all tests on real, private servers (JOBS=..., PYTEST_ARGS=...)
+test: setup postgresql mariadb mysql check ## Check, then run all tests on real, private servers (JOBS=..., PYTEST_ARGS=...)
 	@echo "==> pytest"
 	@$(RUN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
@@ -96,6 +96,10 @@ mariadb:
 	@ls /usr/sbin/mariadbd /usr/bin/mariadb-install-db /usr/bin/mariadb-binlog >/dev/null 2>&1 || { $(ADD_MARIADB); } || { \
 		echo "!!! Debian's MariaDB is missing and can't be installed here (that takes apt-get, and root or sudo)."; \
 		echo "!!! The tests that need it are skipped; their count stands at the end of the run."; }
+
+# Says itself what it does, and where it fails: the tests run without it.
+mysql: $(VENV)/.dev
+	@$(RUN)/python -m headwater.clusters.fetch_mysql || true
 
 AS_ROOT = command -v apt-get >/dev/null && { [ "$$(id -u)" = 0 ] && as_root="" || { sudo -n true 2>/dev/null && as_root="sudo -n"; }; }
 INSTALL = env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 apt-get install -qq -y --no-install-recommends

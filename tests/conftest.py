@@ -1,7 +1,7 @@
-"""Private servers for all tests, started once per test run, never anyone else's: the oldest and the newest PostgreSQL at hand, MariaDB.
+"""Private servers for all tests, started once per test run, never anyone else's: PostgreSQL (oldest and newest at hand), MariaDB, MySQL.
 
 `postgres` runs a test on both. `source_database` and `target_database` lie on two servers, one of them the newest. `mysql_like` runs a
-test on MariaDB; `mysql_database` lies there.
+test on MariaDB and on MySQL; `mysql_database` lies there.
 """
 
 from __future__ import annotations
@@ -16,14 +16,24 @@ from typing import Any, Protocol, overload
 import pytest
 
 import headwater
-from headwater.clusters import Installation, MysqlInstallation, MysqlServer, PrivateMariadb, PrivatePostgres, find_mariadb, find_postgres
+from headwater.clusters import (
+    Installation,
+    MysqlInstallation,
+    MysqlServer,
+    PrivateMariadb,
+    PrivateMysql,
+    PrivatePostgres,
+    find_mariadb,
+    find_mysql,
+    find_postgres,
+)
 from tests.databases import Database, MysqlDatabase
 
 INSTALLATIONS = find_postgres()
 BOTH = list(dict.fromkeys(INSTALLATIONS[:1] + INSTALLATIONS[-1:]))
-MARIADB = find_mariadb()
-MYSQL_LIKES: list[MysqlInstallation | None] = [*MARIADB] or [None]
-"""What tests of both flavours run on. None stands for a flavour that is not here: those tests are skipped, and counted."""
+MARIADB, MYSQL = find_mariadb(), find_mysql()
+MYSQL_LIKES: list[MysqlInstallation | str] = [MARIADB[-1] if MARIADB else "MariaDB", MYSQL[-1] if MYSQL else "MySQL"]
+"""What tests of both flavours run on. A mere name stands for a flavour that is not here: those tests are skipped, and counted."""
 _numbers = itertools.count()
 
 
@@ -33,10 +43,10 @@ class ClusterFactory(Protocol):
     def __call__(self, installation: Installation | None = None, **arguments: Any) -> PrivatePostgres: ...
 
 
-class MariadbFactory(Protocol):
-    """Starts a private MariaDB server for one test; arguments as of `PrivateMariadb`."""
+class MysqlFactory(Protocol):
+    """Starts a private server of a flavour for one test; arguments as of `PrivateMariadb` and `PrivateMysql`."""
 
-    def __call__(self, **arguments: Any) -> PrivateMariadb: ...
+    def __call__(self, **arguments: Any) -> MysqlServer: ...
 
 
 class DatabaseFactory(Protocol):
@@ -59,14 +69,14 @@ def pytest_report_header() -> str:
         source = module.with_name(module.name.partition(".")[0] + ".py")
         if source.exists() and module.stat().st_mtime < source.stat().st_mtime:
             raise pytest.UsageError(f"{module.name} is older than {source.name}; run `make setup` (or delete it)")
-    servers = ", ".join([*(str(i.bin) for i in BOTH), *(i.name for i in MYSQL_LIKES if i)])
+    servers = ", ".join([*(str(i.bin) for i in BOTH), *(i.name for i in MYSQL_LIKES if isinstance(i, MysqlInstallation))])
     return f"headwater: {'compiled' if compiled else 'uncompiled'} decoder; servers: {servers}"
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """How many tests did not run because a server is missing: nobody shall take a run without it for the whole."""
     skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
-    for product in ("MariaDB",):
+    for product in ("MariaDB", "MySQL"):
         if count := sum(missing(product) in reason for reason in skipped):
             terminalreporter.write_line(f"!!! {count} tests were skipped: {missing(product)}", red=True, bold=True)
 
@@ -112,32 +122,43 @@ def newest_cluster(shared_cluster: Callable[[Installation, str], PrivatePostgres
 
 @pytest.fixture(scope="session")
 def shared_mysql() -> Iterator[Callable[[MysqlInstallation, str], MysqlServer]]:
-    """The running server of an installation of MariaDB; the second argument tells servers of one installation apart."""
+    """The running server of an installation of MariaDB or MySQL; the second argument tells servers of one installation apart."""
     running: dict[tuple[MysqlInstallation, str], MysqlServer] = {}
     with ExitStack() as stack:
 
         def get(installation: MysqlInstallation, role: str) -> MysqlServer:
             if (installation, role) not in running:
-                running[installation, role] = stack.enter_context(PrivateMariadb(installation))
+                kind = PrivateMariadb if installation.flavour == "mariadb" else PrivateMysql
+                running[installation, role] = stack.enter_context(kind(installation))
             return running[installation, role]
 
         yield get
 
 
-@pytest.fixture(scope="session", params=MYSQL_LIKES, ids=lambda found: found.name if found else "mariadb")
+@pytest.fixture(scope="session", params=MYSQL_LIKES, ids=lambda found: getattr(found, "name", found))
 def mysql_like(request: pytest.FixtureRequest, shared_mysql: Callable[[MysqlInstallation, str], MysqlServer]) -> MysqlServer:
-    """A shared private server of each flavour at hand. Don't stop it; see `make_mariadb`."""
-    if request.param is None:
-        pytest.skip(missing("MariaDB"))
+    """A shared private server of each flavour: MariaDB, then MySQL. Don't stop it; see `make_mysql_like`."""
+    if isinstance(request.param, str):
+        pytest.skip(missing(request.param))
     return shared_mysql(request.param, "first")
 
 
 @pytest.fixture(scope="session")
 def mariadb(shared_mysql: Callable[[MysqlInstallation, str], MysqlServer]) -> MysqlServer:
     """The shared private MariaDB server, for tests that need only that. Don't stop it; see `make_mariadb`."""
-    if not MARIADB:
-        pytest.skip(missing("MariaDB"))
-    return shared_mysql(MARIADB[-1], "first")
+    return shared_mysql(_newest(MARIADB, "MariaDB"), "first")
+
+
+@pytest.fixture(scope="session")
+def mysql(shared_mysql: Callable[[MysqlInstallation, str], MysqlServer]) -> MysqlServer:
+    """The shared private MySQL server, for tests that need only that. Don't stop it; see `make_mysql`."""
+    return shared_mysql(_newest(MYSQL, "MySQL"), "first")
+
+
+def _newest(installations: list[MysqlInstallation], product: str) -> MysqlInstallation:
+    if not installations:
+        pytest.skip(missing(product))
+    return installations[-1]
 
 
 @pytest.fixture
@@ -156,7 +177,7 @@ def make_database() -> Iterator[DatabaseFactory]:
 
 @pytest.fixture
 def mysql_database(mysql_like: MysqlServer, make_database: DatabaseFactory) -> MysqlDatabase:
-    """A fresh database on each flavour of MySQL at hand."""
+    """A fresh database on MariaDB, then on MySQL."""
     return make_database(mysql_like)
 
 
@@ -202,13 +223,21 @@ def make_cluster() -> Iterator[ClusterFactory]:
 
 
 @pytest.fixture
-def make_mariadb() -> Iterator[MariadbFactory]:
+def make_mariadb() -> Iterator[MysqlFactory]:
     """Starts private MariaDB servers that the test may stop, kill and restart; they are closed after it."""
     with ExitStack() as stack:
+        yield lambda **arguments: stack.enter_context(PrivateMariadb(_newest(MARIADB, "MariaDB"), **arguments))
 
-        def make(**arguments: Any) -> PrivateMariadb:
-            if not MARIADB:
-                pytest.skip(missing("MariaDB"))
-            return stack.enter_context(PrivateMariadb(**arguments))
 
-        yield make
+@pytest.fixture
+def make_mysql() -> Iterator[MysqlFactory]:
+    """The same for MySQL, which takes seconds to start."""
+    with ExitStack() as stack:
+        yield lambda **arguments: stack.enter_context(PrivateMysql(_newest(MYSQL, "MySQL"), **arguments))
+
+
+@pytest.fixture(params=["make_mariadb", "make_mysql"])
+def make_mysql_like(request: pytest.FixtureRequest) -> MysqlFactory:
+    """The same for each flavour."""
+    factory: MysqlFactory = request.getfixturevalue(request.param)
+    return factory

@@ -14,8 +14,8 @@ import pymysql
 import pytest
 
 from headwater import clusters
-from headwater.clusters import ClusterError, Installation, PrivatePostgres
-from tests.conftest import BOTH, ClusterFactory, MariadbFactory
+from headwater.clusters import ClusterError, Installation, MysqlServer, PrivatePostgres, fetch_mysql
+from tests.conftest import BOTH, ClusterFactory, MysqlFactory
 from tests.databases import Database, MysqlDatabase, wait_until
 
 START_AND_TELL = """
@@ -132,13 +132,13 @@ def test_source_and_target_are_two_servers(source_database: Database, target_dat
     assert source_database.cluster.port != target_database.cluster.port
 
 
-def test_mariadb_is_private_and_survives_a_kill(make_mariadb: MariadbFactory) -> None:
-    with make_mariadb(settings={"sql_mode": ""}) as server:
+def test_a_mysql_like_server_is_private_and_survives_a_kill(make_mysql_like: MysqlFactory) -> None:
+    with make_mysql_like(settings={"sql_mode": ""}) as server:
         settings = "SELECT @@port, @@server_id, @@binlog_format, @@binlog_row_metadata, @@sql_mode, @@socket, @@log_bin, @@bind_address"
         with server.connect() as connection, connection.cursor() as cursor:
             cursor.execute(settings)
             assert cursor.fetchall() == ((server.port, server.port, "ROW", "FULL", "", "", 1, "127.0.0.1"),)
-            cursor.execute("SELECT user, host FROM mysql.user WHERE user <> 'mariadb.sys'")
+            cursor.execute("SELECT user, host FROM mysql.user WHERE user NOT LIKE '%.%'")
             assert cursor.fetchall() == (("root", "127.0.0.1"),)
             cursor.execute("CREATE DATABASE kept")
             cursor.execute("CREATE TABLE kept.t (a int PRIMARY KEY) SELECT 7 AS a")
@@ -155,9 +155,34 @@ def test_mariadb_is_private_and_survives_a_kill(make_mariadb: MariadbFactory) ->
     assert not _alive(pid)
 
 
-def test_mariadb_that_can_not_start_says_why(make_mariadb: MariadbFactory) -> None:
+def test_mariadb_that_can_not_start_says_why(make_mariadb: MysqlFactory) -> None:
     with pytest.raises(ClusterError, match="no-such-setting"):
         make_mariadb(settings={"no_such_setting": "1"})
+
+
+def test_mysql_comes_with_the_tools_that_read_its_log(mysql_like: MysqlServer) -> None:
+    for program in ("mariadb-binlog", "mariadb") if mysql_like.installation.flavour == "mariadb" else ("mysqlbinlog", "mysql"):
+        told = subprocess.run([*mysql_like.installation.command(program), "--version"], capture_output=True, text=True, check=True)
+        assert "Ver" in told.stdout
+
+
+def test_fetching_mysql_again_fetches_nothing(
+    mysql: MysqlServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fetch_mysql, "_run", lambda *command: pytest.fail(f"ran {command[0]}"))
+    assert fetch_mysql.main() == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_machine_that_can_not_fetch_mysql_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fetch_mysql, "cache_directory", lambda: tmp_path / "cache")
+    monkeypatch.setattr(fetch_mysql, "find_mysql", list)
+    monkeypatch.setenv("PATH", str(tmp_path))  # neither apt nor dpkg
+    assert fetch_mysql.main() == 1
+    assert "!!! MySQL can't be fetched here" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["lock"]
 
 
 def test_a_dropped_mysql_database_ends_who_holds_it(mysql_database: MysqlDatabase) -> None:
