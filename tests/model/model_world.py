@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from headwater.domain.dirty import DirtyPolicy, DirtyRow, sealed_at
 from headwater.domain.errors import Fenced, HeadwaterError
 from headwater.domain.failures import policy
 from headwater.domain.mapping import ColumnPair, ColumnShape, TableMapping, side_by_side
@@ -23,10 +24,12 @@ from headwater.engine.apply import ApplyJob, apply
 from headwater.engine.capture import CaptureJob, capture
 from headwater.engine.control import Control
 from headwater.engine.followed import MemoryNote
+from headwater.ports.dirty import DirtyRecord
 from headwater.ports.journal import Retention
 from headwater.ports.runtime import ApplyReport, CaptureReport
 from headwater.ports.store import DataSource, Mapping, Reset, Scope, Task
 from headwater.ports.target import Checkpoint, CopyState
+from headwater.sealing import RowSeal, row_key
 from headwater.services.data_sources import Connections
 from headwater.services.locks import TaskLocks
 from headwater.services.resets import HISTORY_LOST, Resets
@@ -50,6 +53,8 @@ C = _table("c", "k1", "k2", "v", key=2)
 D = _table("d", "id", "w", "doc")
 K = _table("k", "v", "w", key=0)
 TABLES = {s.table: s for s in (A, B, C, D, K)}
+STRICT = TableName("three", "d")
+SEAL = RowSeal(row_key(bytes(32)))
 TOAST = {A.table: frozenset({"doc"}), D.table: frozenset({"doc"})}
 
 
@@ -103,6 +108,11 @@ def target_tables() -> list[TableSchema]:
     return [TableSchema(name, tuple(columns.values())) for name, columns in made.items()]
 
 
+def refused(row: Row) -> bool:
+    """The constraint on `STRICT`: even values of `w` are refused there, so that such rows are set aside."""
+    return (row["w"] or b"")[-1:] in (b"0", b"2", b"4", b"6", b"8")
+
+
 def combined_task(task_id: str) -> Task:
     """A task that is wished to run and was never started."""
     names: dict[str, Any] = {"source_id": "source", "target_id": "target", "source_app_id": "app", "target_app_id": "app"}
@@ -129,6 +139,12 @@ def combined_task(task_id: str) -> Task:
         **names,
         **texts,
     )
+
+
+def opened(task_id: str, record: DirtyRecord) -> DirtyRow:
+    """The row that was set aside."""
+    assert record.sealed_row is not None
+    return DirtyRow.read(SEAL.open(record.sealed_row, sealed_at(task_id, record.id, "row")))
 
 
 class Steered(Control):
@@ -162,13 +178,15 @@ class Quiet:
 class World:
     """See the module."""
 
-    def __init__(self, part_rows: int = 4) -> None:
+    def __init__(self, part_rows: int = 4, dirty_rows_max: int = 2) -> None:
         self.faults = FaultScript()
         self.clock = MovedClock()
         self.source = ScriptedSource(TABLES.values(), self.clock, self.faults, TOAST, part_rows=part_rows, group=3)
         self.journal = MemoryJournal(faults=self.faults)
         self.note = MemoryNote()
         self.target = WatchedTarget(target_tables(), self.faults)
+        self.target.tables_by_name[STRICT].refuses = refused
+        self.dirty_rows_max = dirty_rows_max
         self.store = MemoryStore(self.faults)
         self.positions: dict[int, int] = {}  # offset -> number of the source's transaction
         self.commits: dict[str, Checkpoint] = {}
@@ -251,7 +269,8 @@ class World:
         mappings = side_by_side([m.table_mapping(OPERATIONS) for m in self.store.mappings(task_id)])
         made = self.faults.seen.count("target.commit:after")
         control = Steered(lambda: self._ended(control, made, commits), self.capture)
-        job = ApplyJob(task_id, epoch, mappings, self.source, self.target, self.journal.reader, copy_streams=1, ahead=0)
+        policy = DirtyPolicy(self.dirty_rows_max)
+        job = ApplyJob(task_id, epoch, mappings, self.source, self.target, self.journal.reader, 1, 0, policy, SEAL)
         self.commits.pop(task_id, None)
         apply(job, control, self.clock)
 
@@ -267,8 +286,27 @@ class World:
         return self.resets.reset(SCOPE, task_id, moment_ms, "model")
 
     def rows(self, task_id: str) -> dict[str, list[Row]]:
-        """All rows of a task's target tables."""
-        return {name.name: self.target.rows(name) for name in {r.target: None for r in TASKS[task_id]}}
+        """All rows of a task's target tables, with those that were set aside laid over them."""
+        return {name.name: self._whole(task_id, name) for name in {r.target: None for r in TASKS[task_id]}}
+
+    def _whole(self, task_id: str, table: TableName) -> list[Row]:
+        held = [opened(task_id, record) for record in self.set_aside(task_id) if record.target_table == str(table)]
+        if not held:
+            return self.target.rows(table)
+        schema = self.target.tables_by_name[table].schema
+        rows = {tuple(row[name] for name in schema.key): row for row in self.target.rows(table)}
+        for row in held:
+            key = tuple(row.values[name] for name in schema.key)
+            if row.kind == "delete":
+                rows.pop(key, None)
+            elif row.kind == "write" or key in rows:
+                rows[key] = {**rows.get(key, {}), **row.values}
+        return sorted_rows(schema, rows)
+
+    def set_aside(self, task_id: str) -> list[DirtyRecord]:
+        """The records of a task whose rows are kept: open ones, and discarded ones until their key changes again."""
+        place = self.target.places.get(task_id)
+        return [record for record in place.dirty.values() if record.sealed_row is not None] if place else []
 
     def source_rows(self, task_id: str, state: State) -> dict[str, list[Row]]:
         """What the target tables of a task would be in this state of the source: of several tables into one, the join by key."""
@@ -330,11 +368,17 @@ class World:
         if kind == "slots_exhausted":  # without a key there is no copy without a slot
             self.source.slots_left = True
             kind = self.run(task_id)
+        if kind == "dirty_limit":
+            self.dirty_rows_max = 100
+            kind = self.run(task_id)
         return kind
 
     def check_equal(self, task_id: str) -> None:
-        """The target has what the source has."""
-        assert self.rows(task_id) == self.source_rows(task_id, self.source.state), f"task {task_id} differs from its source"
+        """The target has what the source has, but for the rows that it refuses, which are set aside."""
+        wanted = self.source_rows(task_id, self.source.state)
+        assert self.rows(task_id) == wanted, f"task {task_id} differs from its source"
+        keys = [opened(task_id, record).values["id"] for record in self.set_aside(task_id)]
+        assert sorted(keys, key=str) == [row["id"] for row in wanted.get("d", ()) if refused(row)], f"{keys} are set aside"
 
     def check_always(self) -> None:
         """P4, whatever has happened."""
@@ -359,11 +403,12 @@ class World:
             run.commit(checkpoint)
 
     def _committed(self, task_id: str, checkpoint: Checkpoint) -> None:
-        """P2 and P3, after each commit of a run."""
+        """P2 and P3 and the limit of dirty rows, after each commit of a run."""
         last = self.commits.get(task_id)
         if last is not None and last.epoch == checkpoint.epoch and last.offset is not None and checkpoint.offset is not None:
             assert checkpoint.offset >= last.offset, "a run went backward"
         self.commits[task_id] = checkpoint
+        assert sum(record.state == "open" for record in self.set_aside(task_id)) <= self.dirty_rows_max, "more is set aside than may be"
         states = self.target.look(task_id)[1]
         copied = all(states.get(m.id) is not None and states[m.id].state is CopyState.COPIED for m in self.store.mappings(task_id))
         if copied and checkpoint.offset is not None and checkpoint.offset >= checkpoint.exact_from:
