@@ -14,7 +14,7 @@ from typing import Any, Self
 import httpx
 
 from headwater.client import Client
-from tests.databases import Database, wait_until
+from tests.databases import AnyDatabase, content, wait_until
 
 
 def headwater(*arguments: str, environment: Mapping[str, str] | None = None, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
@@ -100,9 +100,9 @@ class Service:
         return next((str(entry["address"]) for entry in self.events() if entry["event"] == "serving"), "")
 
 
-def follow(client: Client, app_id: str, source: Database, target: Database, name: str = "task") -> str:
+def follow(client: Client, app_id: str, source: AnyDatabase, target: AnyDatabase, name: str = "task") -> str:
     """Make two data sources and a task over all tables that fit by name, start it, and wait until it follows; its id."""
-    ids = [client.create_data_source(f"{name}-{one.name}", "POSTGRESQL", app_id, content(one))["datasource_id"] for one in (source, target)]
+    ids = [client.create_data_source(f"{name}-{one.name}", one.type, app_id, content(one))["datasource_id"] for one in (source, target)]
     mapped = client.init_task(*ids, auto_mapping=True)
     task_id = client.create_task(name, mapped["task_id"])
     client.start(task_id)
@@ -115,13 +115,6 @@ def state(client: Client, task_id: str) -> str:
     seen = next(task for task in client.monitors() if task["task_id"] == task_id)
     assert seen["state"] != "failed", seen["message"]
     return str(seen["state"])
-
-
-def content(database: Database) -> dict[str, Any]:
-    """A data source's content as the API takes it."""
-    cluster = database.cluster
-    where = {"host": cluster.host, "port": str(cluster.port), "database_name": database.name}
-    return {**where, "user_name": cluster.user, "password": cluster.password}
 
 
 def _environment(more: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -12,8 +12,8 @@ import pytest
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
 
-from tests.databases import Database, wait_until
-from tests.programs import Service, content, initialised
+from tests.databases import Database, content, wait_until
+from tests.programs import Service, initialised
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unable to convert string to date:ImportWarning")  # the SDK's, without python-dateutil
 

@@ -9,13 +9,11 @@ from typing import Literal
 
 from tests.crash.headwater_process import Victim, now_ms
 from tests.crash.plans import Fault
-from tests.crash.stage import ROLE, Stage
+from tests.crash.stage import Stage
 from tests.databases import wait_until
 
 Side = Literal["source", "target"]
 SIDES: tuple[Side, ...] = ("source", "target")
-
-END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '" + ROLE + "'"
 
 # -- processes
 
@@ -91,17 +89,15 @@ def sessions_ended(side: Side) -> Fault:
 
     def strike(stage: Stage, random: Random) -> None:
         with stage.servers:
-            stage.databases[side].run(END_SESSIONS)
+            stage.sides[side].end_sessions()
 
     return Fault(f"our sessions at the {side} are ended", 5.0, strike)
 
 
 def _locked(stage: Stage, random: Random) -> None:
     table = random.choice(("account", "transfer", "headwater.checkpoint"))
-    with stage.servers, stage.target.connect(autocommit=False) as connection:
-        connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
+    with stage.servers, stage.sides["target"].lock(table):
         time.sleep(random.uniform(0.2, 1.5))
-        connection.rollback()
 
 
 LOCKED = Fault("a lock on a target table", 5.0, _locked)

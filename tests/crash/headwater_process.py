@@ -105,28 +105,28 @@ class Headwater:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.resume()
 
-    def data_source(self, name: str, content: Mapping[str, Any]) -> str:
+    def data_source(self, name: str, kind: str, content: Mapping[str, Any]) -> str:
         """Save a data source and return its id."""
-        answer = self.call("create_data_source", name, "POSTGRESQL", self.application["app_id"], dict(content))
+        answer = self.call("create_data_source", name, kind, self.application["app_id"], dict(content))
         return str(answer["datasource_id"])
 
-    def update_data_source(self, data_source_id: str, name: str, content: Mapping[str, Any]) -> None:
+    def update_data_source(self, data_source_id: str, name: str, kind: str, content: Mapping[str, Any]) -> None:
         """Change a data source, through the API as well."""
         with self.client() as client:
             body = {
                 "datasource_name": name,
-                "datasource_type": "POSTGRESQL",
+                "datasource_type": kind,
                 "app_id": self.application["app_id"],
                 "content": dict(content),
             }
             client.call("PUT", f"/datasources/{data_source_id}", body=body)
 
-    def combined_task(self, name: str, source_id: str, target_id: str, tables: Sequence[str]) -> str:
-        """Save a combined task over tables of the same name on both sides, and return its id."""
+    def combined_task(self, name: str, source_id: str, target_id: str, tables: Sequence[tuple[str, str]]) -> str:
+        """Save a combined task over pairs of tables, each as `schema.table`, and return its id."""
         with self.client() as client:
             task_id = str(client.init_task(source_id, target_id)["task_id"])
-            for table in tables:
-                client.create_mapping(task_id, source_id, target_id, Mapped(f"public.{table}", f"public.{table}"))
+            for pair in tables:
+                client.create_mapping(task_id, source_id, target_id, Mapped(*pair))
             return client.create_task(name, task_id)
 
     def state(self, task_id: str) -> str:

@@ -8,15 +8,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from tests.databases import Database
+from tests.crash.sides import Side
 
 MIB = 1 << 20
-KEPT_LOG = "SELECT coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)), 0)::bigint FROM pg_replication_slots"
-LOG_SO_FAR = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint"
-SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'headwater'"
 
 
 @dataclass(frozen=True)
@@ -34,18 +32,18 @@ class Usage:
     log_so_far: int
 
     @classmethod
-    def of(cls, processes: list[psutil.Process], source: Database, target: Database, data_dir: Path) -> Usage:
+    def of(cls, processes: list[psutil.Process], source: Side[Any], target: Side[Any], data_dir: Path) -> Usage:
         """Now."""
         return cls(
             len(processes),
             sum(p.memory_info().rss for p in processes),
             sum(p.num_fds() for p in processes),
             sum(p.num_threads() for p in processes),
-            source.rows(SESSIONS)[0][0],
-            target.rows(SESSIONS)[0][0],
-            source.rows(KEPT_LOG)[0][0],
+            source.sessions(),
+            target.sessions(),
+            source.kept_log(),
             sum(_size(Path(root) / name) for root, _, names in os.walk(data_dir / "journals") for name in names),
-            source.rows(LOG_SO_FAR)[0][0],
+            source.log_so_far(),
         )
 
     def grown_since(self, before: Usage) -> str:

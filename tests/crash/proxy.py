@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 READ_BYTES = 64 * 1024
-COMMIT = b"COMMIT\0"
+COMMITS = (b"COMMIT\0", b"\x03COMMIT")
+"""How PostgreSQL and MySQL are asked to."""
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -156,7 +157,7 @@ class Proxy:
                     continue
                 if self.delay_s:
                     time.sleep(self.delay_s)
-                if asking and COMMIT in data and self._rob.is_set():
+                if asking and self._rob.is_set() and any(commit in data for commit in COMMITS):
                     self._rob.clear()
                     passage.robbed = True
                 if not asking and passage.robbed:

@@ -14,24 +14,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import psycopg
+from typing import Any, Generic
 
 from headwater.clusters import PrivatePostgres
-from headwater.demo.compare import compare
 from tests.crash import transfers
 from tests.crash.headwater_process import Headwater, now_ms
 from tests.crash.leaks import Usage
 from tests.crash.proxy import Proxy
-from tests.databases import Database
+from tests.crash.sides import PASSWORD, ROLE, Side, side_of
+from tests.databases import AWAY, D, Database, Session, content
 
 SEED = int(os.environ.get("HEADWATER_CRASH_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 SETTLE_S = 120.0
 """How long any healing may take before the test gives up; what is promised is shorter, see `plans.py`."""
-
-ROLE = "headwater_crash"
-PASSWORD = "first secret"
 
 
 @dataclass
@@ -44,10 +39,10 @@ class Setting:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-class Stage:
+class Stage(Generic[D]):
     """See the module. Made by `stage`."""
 
-    def __init__(self, directory: Path, source: Database, target: Database, setting: Setting) -> None:
+    def __init__(self, directory: Path, source: D, target: D, setting: Setting) -> None:
         self.source, self.target, self.setting, self.directory = source, target, setting, directory
         self.random = random.Random(SEED)
         self.doors = {side: Proxy((one.cluster.host, one.cluster.port)) for side, one in self.databases.items()}
@@ -60,12 +55,17 @@ class Stage:
         self.began_ms = 0
         self._checker: transfers.Checker | None = None
         self._before: Usage | None = None
-        self._watch: psycopg.Connection[Any] | None = None
+        self._watch: Session | None = None
 
     @property
-    def databases(self) -> dict[str, Database]:
+    def databases(self) -> dict[str, D]:
         """Both by their side."""
         return {"source": self.source, "target": self.target}
+
+    @property
+    def sides(self) -> dict[str, Side[Any]]:
+        """What is done differently at the two."""
+        return {side: side_of(database) for side, database in self.databases.items()}
 
     @property
     def checker(self) -> transfers.Checker:
@@ -75,17 +75,18 @@ class Stage:
 
     def content(self, side: str, password: str = PASSWORD) -> dict[str, Any]:
         """What the API is told of a side: the door, and a role of our own."""
-        door, name = self.doors[side], self.databases[side].name
-        return {"host": door.host, "port": str(door.port), "database_name": name, "user_name": ROLE, "password": password}
+        door = self.doors[side]
+        return {**content(self.databases[side]), "host": door.host, "port": str(door.port), "user_name": ROLE, "password": password}
 
     def open(self) -> None:
         """Fill the source, start the service and the task, and wait until it follows."""
-        for side in self.databases.values():
-            side.run(f"CREATE ROLE {ROLE} SUPERUSER LOGIN PASSWORD '{PASSWORD}'")
+        for side in self.sides.values():
+            side.create_role()
         transfers.set_up(self.source, self.target, self.setting.archive_rows)
         self.headwater.start()
-        self.ids = {side: self.headwater.data_source(side, self.content(side)) for side in self.databases}
-        self.task_id = self.headwater.combined_task("transfers", self.ids["source"], self.ids["target"], transfers.TABLES)
+        self.ids = {side: self.headwater.data_source(side, one.type, self.content(side)) for side, one in self.databases.items()}
+        tables = [(f"{self.source.schema}.{table}", f"{self.target.schema}.{table}") for table in transfers.TABLES]
+        self.task_id = self.headwater.combined_task("transfers", self.ids["source"], self.ids["target"], tables)
         self.writers = [transfers.Writer(self.source, n + 1, SEED, self.setting.pause_s) for n in range(self.setting.writers)]
         self._checker = transfers.Checker(self.target, self.task_id)
         for thread in (*self.writers, self._checker):
@@ -94,7 +95,7 @@ class Stage:
         self.await_moved_on()
         self.began_ms = now_ms()
         self._before = self.usage()
-        self.target.run("TRUNCATE ledger")  # what was put in twice between the copy and the log is explained
+        self.target.run("TRUNCATE TABLE ledger")  # what was put in twice between the copy and the log is explained
 
     def close(self) -> None:
         """End what runs."""
@@ -122,9 +123,9 @@ class Stage:
     def _shows(self, wanted: list[tuple[int, int]]) -> bool:
         self.check()
         try:
-            watch = self._watch = self._watch or psycopg.connect(self.target.dsn, connect_timeout=2, autocommit=True)
+            watch = self._watch = self._watch or self.target.session(autocommit=True)
             return transfers.exact(watch, self.task_id) and all(transfers.applied(watch, writer) >= number for writer, number in wanted)
-        except psycopg.OperationalError:
+        except AWAY:
             self._watch = None
             return False
 
@@ -180,7 +181,7 @@ class Stage:
 
     def usage(self) -> Usage:
         """What the stage uses up now."""
-        return Usage.of(self.headwater.processes(), self.source, self.target, self.directory)
+        return Usage.of(self.headwater.processes(), self.sides["source"], self.sides["target"], self.directory)
 
     def _await_nothing_grown(self) -> None:
         before = self._before
@@ -198,8 +199,8 @@ class Stage:
     def equal(self) -> bool:
         """True where all tables are."""
         try:
-            return all(one.equal for one in compare(self.source.dsn, self.target.dsn, transfers.TABLES))
-        except psycopg.OperationalError:
+            return transfers.equal(self.source, self.target)
+        except AWAY:
             return False
 
     def leave(self) -> None:
@@ -210,8 +211,7 @@ class Stage:
         headwater.call("delete_task", self.task_id)
         for id_ in self.ids.values():
             headwater.call("delete_data_source", id_)
-        slots = "SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE 'headwater%'"
-        assert self.source.rows(f"{slots} UNION ALL SELECT pubname FROM pg_publication") == []
+        assert self.sides["source"].left_behind() == []
         assert self.target.rows("SELECT task_id FROM headwater.checkpoint") == []
         headwater.kill()
         assert headwater.processes() == []
@@ -219,10 +219,16 @@ class Stage:
 
 @contextlib.contextmanager
 def stage(directory: Path, source: PrivatePostgres, target: PrivatePostgres, setting: Setting) -> Iterator[Stage]:
-    """A stage on two running servers that belong to the test, closed at the end of the block whatever happens."""
+    """A stage on two running PostgreSQL servers that belong to the test, closed at the end of the block whatever happens."""
+    with staged(directory, Database.create(source, "bank"), Database.create(target, "copy"), setting) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def staged(directory: Path, source: D, target: D, setting: Setting) -> Iterator[Stage[D]]:
+    """A stage on two databases whose servers run and belong to the test, closed at the end of the block whatever happens."""
     print(f"seed {SEED}: repeat with HEADWATER_CRASH_SEED={SEED}")
-    databases = Database.create(source, "bank"), Database.create(target, "copy")
-    made = Stage(directory, *databases, setting)
+    made = Stage(directory, source, target, setting)
     with ExitStack() as stack:
         stack.callback(made.close)
         try:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from headwater.clusters import MysqlServer, PrivatePostgres
+from tests.conftest import DatabaseFactory
 from tests.crash import transfers
-from tests.databases import Database
+from tests.crash.sides import side_of
+from tests.databases import AnyDatabase
 
 FAULTS = {
     "a transaction is skipped": "DELETE FROM transfer WHERE (writer, number) = (1, 2)",
@@ -16,35 +19,38 @@ FAULTS = {
 }
 
 
-@pytest.fixture
-def bank(newest_database: Database) -> Database:
+@pytest.fixture(params=["newest_cluster", "mariadb"])
+def bank(request: pytest.FixtureRequest, make_database: DatabaseFactory) -> AnyDatabase:
     """A target that shows a state that the source had: three transfers of one writer."""
-    newest_database.run(
-        transfers.SCHEMA,
-        transfers.LEDGER,
-        f"INSERT INTO account SELECT i, {transfers.START_BALANCE}, '' FROM generate_series(1, {transfers.ACCOUNTS}) i",
-        "INSERT INTO archive SELECT i, 'new' FROM generate_series(1, 80) i",
-        "INSERT INTO transfer SELECT 1, i, 1, 2, 10 FROM generate_series(1, 3) i",
-        "INSERT INTO ticket SELECT 10000000000 + i, 1 FROM generate_series(1, 3) i",
+    server: PrivatePostgres | MysqlServer = request.getfixturevalue(request.param)
+    database: AnyDatabase = make_database(server)
+    database.run(
+        *transfers.SCHEMA,
+        *side_of(database).ledger,
+        f"INSERT INTO account SELECT i, {transfers.START_BALANCE}, '' FROM {database.series(1, transfers.ACCOUNTS)}",
+        f"INSERT INTO archive SELECT i, 'new' FROM {database.series(1, 80)}",
+        f"INSERT INTO transfer SELECT 1, i, 1, 2, 10 FROM {database.series(1, 3)}",
+        f"INSERT INTO ticket SELECT 10000000000 + i, 1 FROM {database.series(1, 3)}",
         "UPDATE account SET balance = balance - 30 WHERE id = 1",
         "UPDATE account SET balance = balance + 30 WHERE id = 2",
     )
-    return newest_database
+    return database
 
 
-def test_a_true_state_is_right(bank: Database) -> None:
-    with bank.connect() as connection:
-        assert transfers.wrong(connection) == ""
+def test_a_true_state_is_right(bank: AnyDatabase) -> None:
+    with bank.session(snapshot=True) as session:
+        assert transfers.wrong(session) == ""
     assert bank.rows(transfers.TWICE) == []
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_false_state_is_found(fault: str, bank: Database) -> None:
+def test_a_false_state_is_found(fault: str, bank: AnyDatabase) -> None:
     bank.run(FAULTS[fault])
-    with bank.connect() as connection:
-        assert transfers.wrong(connection) != ""
+    with bank.session(snapshot=True) as session:
+        assert transfers.wrong(session) != ""
 
 
-def test_a_transfer_that_is_put_in_twice_is_found(bank: Database) -> None:
-    bank.run("INSERT INTO transfer VALUES (1, 2, 1, 2, 10) ON CONFLICT (writer, number) DO UPDATE SET amount = excluded.amount")
+def test_a_transfer_that_is_put_in_twice_is_found(bank: AnyDatabase) -> None:
+    there = "ON CONFLICT (writer, number) DO UPDATE SET" if bank.type == "POSTGRESQL" else "ON DUPLICATE KEY UPDATE"
+    bank.run(f"INSERT INTO transfer VALUES (1, 2, 1, 2, 10) {there} amount = 10")
     assert bank.rows(transfers.TWICE) == [(1, 2, 2)]

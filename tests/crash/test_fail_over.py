@@ -41,7 +41,7 @@ def follow_standby(made: Stage, standby: Standby, by_address: bool = False) -> N
     made.headwater.call("stop", made.task_id)
     made.headwater.wait_for(made.task_id, "stopped")
     content = {**made.content("source"), "host": standby.host, "port": str(standby.port)}
-    made.headwater.update_data_source(made.ids["source"], "source", content)
+    made.headwater.update_data_source(made.ids["source"], "source", made.source.type, content)
     made.headwater.call("start", made.task_id)
 
 

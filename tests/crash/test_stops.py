@@ -11,8 +11,8 @@ import pytest
 
 from headwater.domain.failures import policy
 from tests.conftest import BOTH, ClusterFactory
-from tests.crash.faults import END_SESSIONS, SIDES, Side
-from tests.crash.stage import ROLE, Setting, Stage, stage
+from tests.crash.faults import SIDES, Side
+from tests.crash.stage import Setting, Stage, stage
 from tests.databases import Database, wait_until
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -35,11 +35,11 @@ def test_stops(tmp_path: Path, make_cluster: ClusterFactory) -> None:
 
 def password_changed(made: Stage, side: Side) -> None:
     """The password of our role is changed under us; the new one comes in through the API."""
-    made.databases[side].run(f"ALTER ROLE {ROLE} PASSWORD 'second secret'", END_SESSIONS)
+    made.sides[side].change_password("second secret")
     message = made.await_failed(f"{side}_refused")
     assert "password authentication failed" in message
     assert "secret" not in message
-    made.headwater.update_data_source(made.ids[side], side, made.content(side, "second secret"))
+    made.headwater.update_data_source(made.ids[side], side, made.databases[side].type, made.content(side, "second secret"))
     made.headwater.call("start", made.task_id)
     made.await_moved_on()
 

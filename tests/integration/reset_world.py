@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from typing import Self
 
 from headwater import adapters
 from headwater.engine.control import SystemClock
@@ -17,7 +18,7 @@ from headwater.ports.target import Checkpoint, Target
 from headwater.services.data_sources import Connections
 from headwater.services.locks import TaskLocks
 from headwater.services.resets import Resets
-from tests.databases import wait_until
+from tests.databases import D, wait_until
 from tests.integration.world import RETENTION, SCOPE, World
 
 
@@ -25,13 +26,13 @@ class Crashed(Exception):
     """The service ended here."""
 
 
-class ResetWorld(World):
+class ResetWorld(World[D]):
     """A `World` whose supervisor rolls resets forward. `resets` belongs to the present incarnation of the service."""
 
     resets: Resets
 
     @contextmanager
-    def running(self, drain_s: float = 8.0) -> Iterator[World]:
+    def running(self, drain_s: float = 8.0) -> Iterator[Self]:
         """The service, for the body of the `with`."""
         runtime = LocalRuntime()
         tidy = Tidy(self.store, adapters.source_of, adapters.target_of, self.journal_dir)

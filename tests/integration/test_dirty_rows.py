@@ -13,8 +13,8 @@ import pytest
 
 from headwater.client import Client
 from headwater.clusters import PrivatePostgres
-from tests.databases import Database, wait_until
-from tests.programs import Service, content, headwater, initialised
+from tests.databases import Database, content, wait_until
+from tests.programs import Service, headwater, initialised
 
 SOURCE = """
 CREATE TABLE goods (id bigint PRIMARY KEY, name text, price numeric(12,2), seat int, story text);

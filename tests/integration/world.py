@@ -9,8 +9,10 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any, Generic, Self
 
 from headwater import adapters
 from headwater.domain.mapping import ColumnPair
@@ -26,29 +28,28 @@ from headwater.ports.runtime import ApplyReport
 from headwater.ports.store import DataSource, Mapping, Scope, Task
 from headwater.ports.target import Checkpoint
 from headwater.store import SqlStore, migrate
-from tests.databases import Database, wait_until
+from tests.databases import AnyDatabase, D, content, wait_until
 
 SCOPE = Scope("0" * 32, str(uuid.UUID(int=1)))
 EVERYTHING = frozenset({"INSERT", "UPDATE", "DELETE"})
-COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = 'public.{}'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
 RETENTION = Retention(7 * 86_400_000_000, 10 << 30, 20 << 30)
 
 
-def data_source(name: str, database: Database) -> DataSource:
+def data_source(name: str, database: AnyDatabase) -> DataSource:
     """The record of a database."""
-    cluster = database.cluster
-    content = {"host": cluster.host, "port": str(cluster.port), "database_name": database.name, "user_name": cluster.user}
+    known = content(database)
+    secrets = {"password": known.pop("password")}
     now = time.time_ns() // 1_000_000
-    return DataSource(name, SCOPE, "app", name, "POSTGRESQL", "", content, {"password": cluster.password}, now, now)
+    return DataSource(name, SCOPE, "app", name, database.type, "", known, secrets, now, now)
 
 
 @dataclass
-class World:
+class World(Generic[D]):
     """See the module. `supervisor` is stepped by its own loop while the world is `running`."""
 
     directory: Path
-    source: Database
-    target: Database
+    source: D
+    target: D
     stall_after_s: float = 30.0
     supervisor: Supervisor = field(init=False)
     verify: VerifyLoad = field(default_factory=VerifyLoad)
@@ -62,7 +63,7 @@ class World:
         self.journal_dir = partial(adapters.journal_directory, self.directory)
 
     @contextmanager
-    def running(self, drain_s: float = 8.0) -> Iterator[World]:
+    def running(self, drain_s: float = 8.0) -> Iterator[Self]:
         """The service's data plane, for the body of the `with`."""
         runtime = LocalRuntime()
         tidy = Tidy(self.store, adapters.source_of, adapters.target_of, self.journal_dir)
@@ -90,11 +91,10 @@ class World:
     def add_mapping(
         self, task_id: str, table: str, columns: Sequence[str] = (), target: str | None = None, mapping_id: str | None = None
     ) -> None:
-        """A mapping of `public.<table>`."""
-        names = columns or [row[0] for row in self.source.rows(COLUMNS.format(table))]
-        pairs = tuple(ColumnPair(name, name, name == "id") for name in names)
-        goal = f"public.{target or table}"
-        made = Mapping(mapping_id or f"{task_id}-{target or table}", task_id, f"public.{table}", goal, pairs, (), (), (), "MANUAL", 100, 0)
+        """A mapping of a table of the source."""
+        pairs = tuple(ColumnPair(name, name, name == "id") for name in columns or self.source.columns(table))
+        origin, goal = f"{self.source.schema}.{table}", f"{self.target.schema}.{target or table}"
+        made = Mapping(mapping_id or f"{task_id}-{target or table}", task_id, origin, goal, pairs, (), (), (), "MANUAL", 100, 0)
         self.store.save_mapping(made)
 
     def wish(self, task_id: str, running: bool) -> None:
@@ -157,10 +157,20 @@ class World:
 
     def same(self, table: str, columns: str = "*", target: str | None = None) -> bool:
         """True where both sides have the same rows."""
-        query = "SELECT {} FROM public.{} ORDER BY id"
-        return self.source.rows(query.format(columns, table)) == self.target.rows(query.format(columns, target or table))
+        query = "SELECT {} FROM {} ORDER BY id"
+        there = self.target.rows(query.format(columns, target or table))
+        return alike(self.source.rows(query.format(columns, table))) == alike(there)
 
     def await_same(self, *tables: str, timeout_s: float = 30.0) -> None:
         """Wait until both sides have the same rows in these tables."""
         for table in tables:
             wait_until(lambda table=table: self.same(table), timeout_s, f"{table} is equal")  # type: ignore[misc]
+
+
+def alike(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Rows with the same words for the same values, whatever driver has read them: moments without their zone, which is UTC."""
+    return [tuple(_without_zone(value) if isinstance(value, datetime) else value for value in row) for row in rows]
+
+
+def _without_zone(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
