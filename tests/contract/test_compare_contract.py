@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from headwater.clusters import PrivatePostgres
+from headwater.dialects.mysql_compare import MysqlComparison
+from headwater.dialects.mysql_session import READING_MODE, Server, Session, connect
 from headwater.domain.comparing import PLAIN
 from headwater.domain.tables import Column, TableName, TableSchema
-from headwater.ports.compare import Comparison, Digest, Part, SourceComparison, Span
+from headwater.ports.compare import Comparison, Digest, Hash, Part, SourceComparison, Span
+from headwater.sources.mysql.connect import source_error
 from headwater.sources.postgres import PostgresConfig, PostgresSource
 from headwater.targets.postgres import PostgresTarget, PostgresTargetConfig
 from headwater.testing import MemoryTarget, ScriptedSource
 from headwater.testing.rows import Row
-from tests.databases import Database
+from tests.conftest import DatabaseFactory
+from tests.databases import Database, MysqlDatabase
 
 T = TableName("public", 'odd "100%s" name')
 SCHEMA = TableSchema(
@@ -29,17 +34,24 @@ ROWS: list[tuple[int, str, str | None]] = [
 ]  # fmt: skip
 
 
-def expected(row: tuple[object, ...]) -> int:
+def expected(row: tuple[object, ...], by: Hash = "md5") -> int:
     """The hash of a row, as the port's docstring has it."""
     text = ",".join("-" if value is None else f"{len(str(value))}:{value}" for value in row)
-    return int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:15], 16)
+    return int(hashlib.new(by, text.encode(), usedforsecurity=False).hexdigest()[:15], 16)
 
 
 class Place(ABC):
-    """A table with `ROWS` and a way to compare it."""
+    """A table with `ROWS` and a way to compare it: `part`, whose columns `id` and `v%` have these `types`."""
+
+    part = PART
+    types = ("integer", "text")
 
     @abstractmethod
     def compare(self) -> Comparison: ...
+
+    def expected(self, *rows: tuple[object, ...]) -> Digest:
+        """The digest of these rows."""
+        return Digest(len(rows), sum(expected(row, self.part.hash) for row in rows))
 
 
 def _texts(row: tuple[int, str, str | None]) -> Row:
@@ -95,65 +107,102 @@ class Target(OnServer):
         )
 
 
-@pytest.fixture(params=["scripted source", "memory target", "postgres source", "postgres target"])
-def session(request: pytest.FixtureRequest, newest_database: Database) -> Iterator[Comparison]:
+class Mysql(Place):
+    """Over a session of its own: each adapter's `compare` is this with its own session, errors and position."""
+
+    types = ("mysql:int", "mysql:text")
+
+    def __init__(self, database: MysqlDatabase) -> None:
+        self.database = database
+        self.part = replace(PART, table=TableName(database.name, T.name), hash="sha256")
+        name = '`odd "100%s" name`'
+        database.run(
+            f"CREATE TABLE {name} (id int, part varchar(9) CHARSET latin1, `v%` text, PRIMARY KEY (id, part))",
+            *(f"INSERT INTO {name} VALUES {_literals(row)}" for row in ROWS),
+        )
+
+    def compare(self, timeout_s: float = 10.0) -> SourceComparison:
+        at = self.database.cluster
+        server = Server(at.host, at.port, "", at.user, at.password)
+        session = connect(Session, server, READING_MODE, {})
+        return MysqlComparison(session, timeout_s, lambda error, doing: source_error(doing, error), lambda session: "binlog.000001:4;;")
+
+
+def _literals(row: tuple[object, ...]) -> str:
+    return "(" + ", ".join("NULL" if v is None else f"CONVERT(X'{str(v).encode().hex()}' USING utf8mb4)" for v in row) + ")"
+
+
+@pytest.fixture(params=["scripted source", "memory target", "postgres source", "postgres target", "mariadb", "mysql"])
+def place(request: pytest.FixtureRequest, make_database: DatabaseFactory) -> Place:
+    """A place of each kind."""
+    if request.param == "scripted source":
+        return Scripted()
+    if request.param == "memory target":
+        return Memory()
+    if request.param in ("mariadb", "mysql"):
+        return Mysql(make_database(request.getfixturevalue(request.param)))
+    database = request.getfixturevalue("newest_database")
+    return Source(database) if request.param == "postgres source" else Target(database)
+
+
+@pytest.fixture
+def session(place: Place) -> Iterator[Comparison]:
     """A comparing session of each implementation."""
-    made: dict[str, Callable[[], Place]] = {
-        "scripted source": Scripted,
-        "memory target": Memory,
-        "postgres source": lambda: Source(newest_database),
-        "postgres target": lambda: Target(newest_database),
-    }
-    with closing(made[request.param]().compare()) as session:
+    with closing(place.compare()) as session:
         yield session
 
 
-def test_the_digest_is_the_sum_of_the_hashes(session: Comparison) -> None:
-    assert session.digest(PART, Span()) == Digest(len(ROWS), sum(expected(row) for row in ROWS))
+def test_the_digest_is_the_sum_of_the_hashes(place: Place, session: Comparison) -> None:
+    assert "sha256" in session.hashes
+    for by in session.hashes:
+        digest = Digest(len(ROWS), sum(expected(row, by) for row in ROWS))
+        assert session.digest(replace(place.part, hash=by), Span()) == digest
 
 
-def test_a_span_begins_after_its_first_key_and_ends_with_its_last(session: Comparison) -> None:
-    inside = ROWS[1:4]
-    assert session.digest(PART, Span(("1", "a"), ("2", "b"))) == Digest(3, sum(expected(row) for row in inside))
-    assert session.digest(PART, Span(("2", "b"))).rows == 2
-    assert session.digest(PART, Span(None, ("1", "a"))).rows == 1
-    assert session.digest(PART, Span(("90", ""))) == Digest(0, 0)
+def test_a_span_begins_after_its_first_key_and_ends_with_its_last(place: Place, session: Comparison) -> None:
+    part = place.part
+    assert session.digest(part, Span(("1", "a"), ("2", "b"))) == place.expected(*ROWS[1:4])
+    assert session.digest(part, Span(("2", "b"))).rows == 2
+    assert session.digest(part, Span(None, ("1", "a"))).rows == 1
+    assert session.digest(part, Span(("90", ""))) == Digest(0, 0)
 
 
-def test_bounds_cut_a_span_into_chunks(session: Comparison) -> None:
-    assert session.bound(PART, Span(), 2) == ("1", "b")
-    assert session.bound(PART, Span(("1", "b")), 3) == ("3", "")
-    assert session.bound(PART, Span(("1", "b")), 4) is None
-    assert session.bound(PART, Span(), 100) is None
+def test_bounds_cut_a_span_into_chunks(place: Place, session: Comparison) -> None:
+    part = place.part
+    assert session.bound(part, Span(), 2) == ("1", "b")
+    assert session.bound(part, Span(("1", "b")), 3) == ("3", "")
+    assert session.bound(part, Span(("1", "b")), 4) is None
+    assert session.bound(part, Span(), 100) is None
 
 
-def test_rows_come_by_key(session: Comparison) -> None:
-    assert session.rows(PART, Span(("1", "b")), 10) == {(str(r[0]), r[1]): Digest(1, expected(r)) for r in ROWS[2:]}
-    assert len(session.rows(PART, Span(), 4)) == 4
+def test_rows_come_by_key(place: Place, session: Comparison) -> None:
+    part = place.part
+    assert session.rows(part, Span(("1", "b")), 10) == {(str(r[0]), r[1]): place.expected(r) for r in ROWS[2:]}
+    assert len(session.rows(part, Span(), 4)) == 4
     keys = [("1", "b"), ("77", "b"), ("10", "ä")]
-    assert session.rows_at(PART, keys) == {0: Digest(1, expected(ROWS[1])), 2: Digest(1, expected(ROWS[5]))}
-    assert session.rows_at(PART, []) == {}
+    assert session.rows_at(part, keys) == {0: place.expected(ROWS[1]), 2: place.expected(ROWS[5])}
+    assert session.rows_at(part, []) == {}
 
 
-def test_types_of_what_is_missing_are_missing(session: Comparison) -> None:
-    assert session.types(T, ["id", "v%", "nothing"]) == {"id": "integer", "v%": "text"}
-    assert session.types(TableName("public", "nothing"), ["id"]) == {}
-    assert session.chunked(PART)
-    assert not session.chunked(Part(T, PART.columns, ()))
+def test_types_of_what_is_missing_are_missing(place: Place, session: Comparison) -> None:
+    part = place.part
+    found = session.types(part.table, ["id", "v%", "nothing"])
+    assert {name: type_.partition("(")[0] for name, type_ in found.items()} == dict(zip(("id", "v%"), place.types, strict=True))
+    assert session.types(replace(part.table, name="nothing"), ["id"]) == {}
+    assert session.chunked(part)
+    assert not session.chunked(replace(part, key=()))
 
 
-def test_without_a_key_the_whole_table_has_a_digest(session: Comparison) -> None:
-    assert session.digest(Part(T, PART.columns, ()), Span()).rows == len(ROWS)
+def test_without_a_key_the_whole_table_has_a_digest(place: Place, session: Comparison) -> None:
+    assert session.digest(replace(place.part, key=()), Span()).rows == len(ROWS)
 
 
-@pytest.mark.parametrize("kind", ["scripted", "postgres"])
-def test_a_source_gives_rows_as_a_copy_would(kind: str, newest_database: Database) -> None:
-    place = Scripted() if kind == "scripted" else Source(newest_database)
-    with closing(place.compare()) as session:
-        found = session.values(PART, [("2", "a"), ("1", "a"), ("5", "a")])
-        assert sorted(found, key=str) == [(b"1", b"a", None), (b"2", b"a", "ü𝄞,\t'\\".encode())]
-        assert session.values(PART, []) == []
-        assert session.position()
+@pytest.mark.parametrize("place", ["scripted source", "postgres source", "mariadb", "mysql"], indirect=True)
+def test_a_source_gives_rows_as_a_copy_would(place: Place, session: SourceComparison) -> None:
+    found = session.values(place.part, [("2", "a"), ("1", "a"), ("5", "a")])
+    assert sorted(found, key=str) == [(b"1", b"a", None), (b"2", b"a", "ü𝄞,\t'\\".encode())]
+    assert session.values(place.part, []) == []
+    assert session.position()
 
 
 def test_old_and_new_servers_agree(postgres: PrivatePostgres, database: Database) -> None:

@@ -23,7 +23,8 @@ from headwater.dialects.postgres_text import TEXT_SETTINGS
 from headwater.domain.comparing import Form
 from headwater.domain.errors import HeadwaterError
 from headwater.domain.tables import TableName
-from headwater.ports.compare import Digest, Key, Part, Span
+from headwater.domain.types import name_of
+from headwater.ports.compare import Digest, Hash, Key, Part, Span
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -71,6 +72,8 @@ class _Table:
 
 class PostgresComparison:
     """See `Comparison` and `SourceComparison`. `fail` makes the adapter's error of a driver's error and what was being done."""
+
+    hashes: tuple[Hash, ...] = ("md5", "sha256")
 
     def __init__(self, connection: Connection, timeout_s: float, fail: Callable[[psycopg.Error, str], HeadwaterError]) -> None:
         self._connection = connection
@@ -212,12 +215,13 @@ class PostgresComparison:
     def _hashed(self, part: Part, of: str, more: Sequence[str] = ()) -> str:
         """The columns `more` and the hash `h` of each row of `of` (FROM and what follows)."""
         columns = self._table(part.table).columns
-        texts = [f"{_text(f't.{quote(name)}', form, columns[name].type)} AS v{i}" for i, (name, form) in enumerate(part.columns)]
+        texts = [f"{_text(f't.{quote(name)}', form, columns[name].type, part.hash)} AS v{i}" for i, (name, form) in enumerate(part.columns)]
         pieces = ", ".join(f"coalesce({self._length(f'v{i}')} || ':' || v{i}, '-')" for i in range(len(texts)))
         text = f"concat_ws(',', {pieces})"
-        digest = f"md5({text})" if self._encoding == "UTF8" else f"md5(convert_to({text}, 'UTF8'))"
+        if part.hash == "sha256" or self._encoding != "UTF8":
+            text = f"convert_to({text}, 'UTF8')"
         kept = [one.rpartition(" AS ")[2] for one in more]
-        wanted = ", ".join([*kept, f"('x' || left({digest}, 15))::bit(60)::bigint AS h"])
+        wanted = ", ".join([*kept, f"('x' || left({_hash(text, part.hash)}, 15))::bit(60)::bigint AS h"])
         return f"SELECT {wanted} FROM (SELECT {', '.join([*more, *texts])} {of} OFFSET 0) AS given"
 
     def _length(self, text: str) -> str:
@@ -247,14 +251,57 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(f"t.{quote(name)}" for name in names)
 
 
-def _text(column: str, form: Form, type_: str) -> str:
+def _text(column: str, form: Form, type_: str, hash_: Hash) -> str:
     """The text of a value in a form; NULL stays NULL."""
     if form.kind == "plain":
         return f"{column}::text"
     if form.kind == "digest":
-        return f"md5({column})"
-    output = f"{column}::text" if type_ in ("text", "character varying") else f"CASE WHEN {column} IS NOT NULL THEN concat({column}) END"
-    return output if form.kind == "output" else f"({output})::{form.type}::text"
+        return _hash(column if type_ == "bytea" else f"convert_to({_output(column, type_)}, 'UTF8')", hash_)
+    if form.kind == "output":
+        return _output(column, type_)
+    if form.kind == "cast":
+        return f"({_output(column, type_)})::{form.type}::text"
+    return _common(column, form, name_of(type_))
+
+
+def _output(column: str, type_: str) -> str:
+    return f"{column}::text" if type_ in ("text", "character varying") else f"CASE WHEN {column} IS NOT NULL THEN concat({column}) END"
+
+
+def _common(column: str, form: Form, type_: str) -> str:
+    """The forms that are the same on all kinds of databases."""
+    if form.kind == "number":
+        if type_ == "boolean":
+            return f"{column}::int::text"
+        plain = f"{column}::text"
+        return f"CASE WHEN scale({column}) > 0 THEN rtrim(rtrim({plain}, '0'), '.') ELSE {plain} END" if type_ == "numeric" else plain
+    if form.kind == "double":
+        double = f"encode(float8send({column}::float8 + 0), 'hex')"
+        exact = f"CASE WHEN {column}::float8::text::numeric = {column} THEN '' ELSE '!' || {column} END"
+        return f"{double} || {exact}" if type_ == "numeric" else double
+    if form.kind == "bits":
+        return f"coalesce(nullif(ltrim({column}::text, '0'), ''), CASE WHEN {column} IS NOT NULL THEN '0' END)"
+    if form.kind == "moment":
+        return f"({column} AT TIME ZONE 'UTC')::text" if type_ == "timestamp with time zone" else f"{column}::timestamp::text"
+    if form.kind == "time":
+        return _time(column) if type_ == "interval" else f"{column}::text"
+    if form.kind == "uuid":
+        return f"lower(translate({column}::text, '{{}}-', ''))"
+    if form.kind == "address":
+        mask = f"CASE WHEN masklen({column}) < CASE family({column}) WHEN 4 THEN 32 ELSE 128 END THEN '/' || masklen({column}) ELSE '' END"
+        return f"encode(substr(inet_send({column}), 5), 'hex') || {mask}"
+    raise ValueError(f"no text of the form {form.kind}")
+
+
+def _time(column: str) -> str:
+    """An interval of days as hours; one of months, which have no length, as itself."""
+    days = f"make_interval(hours => 24 * extract(day FROM {column})::int)"
+    return f"CASE WHEN date_trunc('month', {column}) = '0' THEN ({column} - date_trunc('day', {column}) + {days}) ELSE {column} END::text"
+
+
+def _hash(bytes_: str, hash_: Hash) -> str:
+    """The hash in hexadecimal digits; MD5 takes text as well."""
+    return f"encode(sha256({bytes_}), 'hex')" if hash_ == "sha256" else f"md5({bytes_})"
 
 
 def _texts(cursor: psycopg.Cursor[tuple[Any, ...]], columns: int) -> list[Key]:

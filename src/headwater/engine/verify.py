@@ -171,8 +171,9 @@ class Verifier:
         if not pairs or any(pair.key and pair not in pairs for pair in mapping.columns):
             raise NotCompared("Its key can't be compared: its columns have no common text.")
         key = mapping.key
-        here = Part(mapping.source, tuple((p.source, f[0]) for p, f in compared), tuple(p.source for p in key))
-        there = Part(mapping.target, tuple((p.target, f[1]) for p, f in compared), tuple(p.target for p in key))
+        hashed = next(one for one in source.hashes if one in target.hashes)
+        here = Part(mapping.source, tuple((p.source, f[0]) for p, f in compared), tuple(p.source for p in key), hashed)
+        there = Part(mapping.target, tuple((p.target, f[1]) for p, f in compared), tuple(p.target for p in key), hashed)
         if not (source.chunked(here) and target.chunked(there)):
             here, there = replace(here, key=()), replace(there, key=())
         return Sides(source, target, here, there, self._pool)

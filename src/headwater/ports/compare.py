@@ -1,8 +1,8 @@
 """Comparing a table here with one there, in the databases: what a verification asks of both sides.
 
-A *row hash* is the first 60 bits of the MD5 of the row's text, as a whole number. The row's text is the same on every kind of database:
-for each column, in order, the number of characters of its value's text, a colon and that text, or `-` for NULL, with commas between,
-in UTF-8. A *digest* is the number of rows and the sum of their hashes: it does not depend on their order, and counts duplicates.
+A *row hash* is the first 60 bits of the MD5 or SHA-256 of the row's text, as a whole number. The row's text is the same on every kind of
+database: for each column, in order, the number of characters of its value's text, a colon and that text, or `-` for NULL, with commas
+between, in UTF-8. A *digest* is the number of rows and the sum of their hashes: it does not depend on their order, and counts duplicates.
 
 The text of a value is that of the *target's* type: `domain/comparing.py` says in which `Form` each side gives it.
 """
@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from headwater.domain.comparing import Form
 from headwater.domain.tables import TableName
+
+Hash = Literal["md5", "sha256"]
 
 Key = tuple[str, ...]
 """A key's values in the text form of the database that gave it."""
@@ -23,11 +25,12 @@ Key = tuple[str, ...]
 @dataclass(frozen=True)
 class Part:
     """What one side gives for a comparison: columns with their forms, in the order that both sides share, and the key columns' names,
-    which may be none."""
+    which may be none. `hash` is that of the rows' texts, and of `digest`; one that both sides have."""
 
     table: TableName
     columns: tuple[tuple[str, Form], ...]
     key: tuple[str, ...]
+    hash: Hash = "md5"
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,10 @@ class Comparison(Protocol):
     Raises SourceError or TargetError: `compare_timeout` where a statement took longer than the limit, `compare_impossible` where the
     database can't make the text that was asked for (a value that does not fit the other side's type), others as everywhere.
     """
+
+    @property
+    def hashes(self) -> tuple[Hash, ...]:
+        """The hashes that the database makes, the quickest first. All make `sha256`."""
 
     def types(self, table: TableName, columns: Sequence[str]) -> dict[str, str]:
         """The types by which the values of these columns behave, as `Column.type` spells them: a domain's base type, `text` for an

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 
 from headwater.domain.tables import TableName, TableSchema
-from headwater.ports.compare import Digest, Key, Part, Span
+from headwater.ports.compare import Digest, Hash, Key, Part, Span
 from headwater.testing.rows import Row, order
 
 Look = Callable[[TableName], tuple[TableSchema, list[Row]] | None]
@@ -18,6 +18,8 @@ class MemoryComparison:
 
     def __init__(self, look: Look, position: Callable[[], str] = str, reading: Callable[[], None] = lambda: None) -> None:
         self._look, self._position, self._reading = look, position, reading
+
+    hashes: tuple[Hash, ...] = ("md5", "sha256")
 
     def types(self, table: TableName, columns: Sequence[str]) -> dict[str, str]:
         """See `Comparison.types`."""
@@ -83,7 +85,7 @@ def _within(key: Key, span: Span) -> bool:
 def _hash(part: Part, row: Row) -> int:
     texts = [None if (value := row[name]) is None else value.decode() for name, _ in part.columns]
     text = ",".join("-" if value is None else f"{len(value)}:{value}" for value in texts)
-    return int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:15], 16)
+    return int(hashlib.new(part.hash, text.encode(), usedforsecurity=False).hexdigest()[:15], 16)
 
 
 def _sum(hashes: Iterable[int]) -> Digest:
