@@ -24,7 +24,13 @@ Secrets = dict[str, str]
 SOURCES = {"POSTGRESQL": "headwater.sources.postgres:open_source"}
 """Type of data source -> `module:factory(id, content, secrets)` of its `Source`."""
 
-TARGETS = {"POSTGRESQL": "headwater.targets.postgres:open_target"}
+_MYSQL_TARGET = "headwater.targets.mysql:open_target"
+TARGETS = {
+    "POSTGRESQL": "headwater.targets.postgres:open_target",
+    "MYSQL": _MYSQL_TARGET,
+    "MARIADB": _MYSQL_TARGET,
+    "TAURUS": _MYSQL_TARGET,
+}
 """Type of data source -> `module:factory(id, content, secrets)` of its `Target`."""
 
 

@@ -10,7 +10,7 @@ from headwater.domain.errors import RowRefused
 from headwater.domain.merge import MergeStep
 from headwater.ports.dirty import DirtyRecord
 from headwater.ports.target import Checkpoint, TargetRun
-from tests.contract.test_target_contract import WHOLE, Memory, Place, Postgres, batch, mapping, merged, place
+from tests.contract.test_target_contract import WHOLE, Memory, Mysql, Place, Postgres, batch, mapping, merged, place
 
 __all__ = ["place"]
 
@@ -22,7 +22,7 @@ def refusing(place: Place) -> None:
     """Rows whose `v` is `bad` break a constraint."""
     if isinstance(place, Memory):
         place.memory.tables_by_name[mapping().target].refuses = lambda row: row["v"] == b"bad"
-    elif isinstance(place, Postgres):
+    elif isinstance(place, Postgres | Mysql):
         place.database.run("ALTER TABLE t ADD CHECK (v <> 'bad')")
 
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 
 import pyarrow as pa
 import pytest
 
-from headwater.clusters import PrivatePostgres
+from headwater.dialects.mysql_session import Server
 from headwater.domain.errors import Fenced, TargetError
 from headwater.domain.mapping import ColumnPair, TableMapping
 from headwater.domain.merge import MergedTable, MergeStep, Move
 from headwater.domain.tables import Column, TableName, TableSchema
 from headwater.ports.source import Chunk
 from headwater.ports.target import Checkpoint, CopyState, TableState, Target, TargetRun, Written
+from headwater.targets.mysql import MysqlTarget
 from headwater.targets.postgres import PostgresTarget, PostgresTargetConfig
 from headwater.testing import MemoryTarget
-from tests.databases import Database
+from tests.conftest import DatabaseFactory
+from tests.databases import Database, MysqlDatabase
 
 T = TableName("public", "t")
 SCHEMA = TableSchema(T, (Column("id", "integer", key=True, nullable=False), Column("v", "text"), Column("doc", "text")))
@@ -104,21 +107,51 @@ class Postgres(Place):
         return [(v, d) for v, d in self.database.rows("SELECT v, doc FROM bag ORDER BY v NULLS FIRST, doc NULLS FIRST")]
 
 
-@pytest.fixture(params=["memory", "postgres"])
-def place(
-    request: pytest.FixtureRequest, newest_cluster: PrivatePostgres, make_database: Callable[[PrivatePostgres], Database]
-) -> Iterator[Place]:
+class Mysql(Place):
+    """MariaDB or MySQL, in a database that is called `public`."""
+
+    def __init__(self, database: MysqlDatabase) -> None:
+        super().__init__()
+        self.database = database
+        cluster = database.cluster
+        self.target = MysqlTarget(Server(cluster.host, cluster.port, database.name, cluster.user, cluster.password))
+
+    def rows(self) -> list[Row]:
+        """See `Place`."""
+        return [(int(i), v, d) for i, v, d in self.database.rows("SELECT id, v, doc FROM t ORDER BY id")]
+
+    def put(self, *rows: Row) -> None:
+        """See `Place`."""
+        with self.database.connect() as connection, connection.cursor() as cursor:
+            for row in rows:
+                cursor.execute("INSERT INTO t VALUES (%s, %s, %s)", row)
+
+    def bag(self) -> list[BagRow]:
+        """See `Place`."""
+        return [(v, d) for v, d in self.database.rows("SELECT v, doc FROM bag ORDER BY v, doc")]
+
+
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text, doc text)"
+BAG_TABLE = "CREATE TABLE bag (v text COLLATE {0}, doc text COLLATE {0})"
+
+
+@pytest.fixture(params=["memory", "postgres", "mariadb", "mysql"])
+def place(request: pytest.FixtureRequest, make_database: DatabaseFactory) -> Iterator[Place]:
     """Each implementation."""
-    made: Place
-    if request.param == "memory":
-        made = Memory()
-    else:
-        database = make_database(newest_cluster)
-        database.run("CREATE TABLE t (id int PRIMARY KEY, v text, doc text)", 'CREATE TABLE bag (v text COLLATE "C", doc text COLLATE "C")')
-        made = Postgres(database)
-    yield made
-    for run in made.runs:
-        run.close()
+    with ExitStack() as stack:
+        made: Place
+        if request.param == "memory":
+            made = Memory()
+        elif request.param == "postgres":
+            made = Postgres(make_database(request.getfixturevalue("newest_cluster")))
+            made.database.run(TABLE, BAG_TABLE.format('"C"'))
+        else:
+            made = Mysql(MysqlDatabase.create(request.getfixturevalue(request.param), T.schema))
+            stack.callback(made.database.drop)
+            made.database.run(TABLE, BAG_TABLE.format("utf8mb4_bin"))
+        yield made
+        for run in made.runs:
+            run.close()
 
 
 def mapping(mapping_id: str = "m") -> TableMapping:

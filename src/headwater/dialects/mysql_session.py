@@ -103,6 +103,10 @@ class Session(Driver):
         """What the server is, for messages: `MariaDB 10.11.19`."""
         return f"{'MariaDB' if self.mariadb else 'MySQL'} {'.'.join(map(str, self.version))}"
 
+    def _create_ssl_ctx(self, sslp: object) -> ssl.SSLContext:
+        """Where nothing is demanded, the driver would first read all certificates that the machine trusts, which takes long."""
+        return sslp if isinstance(sslp, ssl.SSLContext) else _encrypted("")
+
     def since(self, mariadb: tuple[int, ...] | None, mysql: tuple[int, ...] | None) -> bool:
         """True from these versions on; None where that kind of server never has it."""
         wanted = mariadb if self.mariadb else mysql

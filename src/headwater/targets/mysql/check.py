@@ -1,0 +1,153 @@
+"""Everything that has to be right at the target before a task starts, all findings at once, each with what repairs it.
+
+What the user may do is found out by asking for it: rights come by roles, by patterns of names, column by column, and no table of the
+catalogue has them all. `EXPLAIN` of a statement needs the rights of the statement, and does nothing. Our own tables are made here already.
+"""
+
+# ruff: noqa: S608  every name is quoted by `quote`
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from pymysql.err import Error
+
+from headwater.dialects.mysql_errors import message_of, number_of
+from headwater.dialects.mysql_session import Server, quote
+from headwater.domain.mapping import TableMapping
+from headwater.ports.source import Finding
+from headwater.targets.mysql import checkpoints
+from headwater.targets.mysql.catalog import TableInfo, read_tables
+from headwater.targets.mysql.errors import READ_ONLY
+from headwater.targets.mysql.session import Connection
+from headwater.targets.mysql.statements import column_list
+
+OLDEST_MARIADB = (10, 5)
+OLDEST_MYSQL = (8, 0)
+
+
+def find(connection: Connection, server: Server, mappings: Sequence[TableMapping]) -> list[Finding]:
+    """All findings; empty when ready. Makes our tables where they are missing."""
+    ((user,),) = connection.ask("SELECT CURRENT_USER()")
+    found = list(_server(connection, server, str(user)))
+    tables = read_tables(connection, sorted({m.target for m in mappings}))
+    for mapping in mappings:
+        info = tables.get(mapping.target)
+        if info is None:
+            found.append(Finding(f"The target has no table {mapping.target}.", "Create it, or change the mapping."))
+        elif info.kind != "BASE TABLE":
+            found.append(Finding(f"{info.table} is not a table, but a {info.kind.lower()}.", "Map the table itself."))
+        else:
+            found += [*_columns(mapping, info), *_key(mapping, info), *_engine(mapping, info)]
+            found += _privileges(connection, mapping, info, str(user))
+    shared = sorted({str(mapping.target) for mapping in mappings if sum(m.target == mapping.target for m in mappings) > 1})
+    found += [
+        Finding(f"Several mappings fill {name}, which a MySQL or MariaDB target does not do.", "Map one table to each.") for name in shared
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _server(connection: Connection, server: Server, user: str) -> Iterator[Finding]:
+    if not connection.since(OLDEST_MARIADB, OLDEST_MYSQL):
+        yield Finding(f"The target is {connection.server_name}.", "Use MariaDB 10.5 or MySQL 8.0, or later.")
+    ((logs, logged_as),) = connection.ask("SELECT @@GLOBAL.log_bin, @@GLOBAL.binlog_format")
+    if int(logs) and str(logged_as).upper() == "STATEMENT":
+        yield Finding(
+            "The target writes its own log by statements (binlog_format = STATEMENT), which it refuses for transactions like ours.",
+            "SET GLOBAL binlog_format = 'ROW';",
+        )
+    database = quote(server.database)
+    try:
+        checkpoints.prepare(connection)
+        for name in checkpoints.TABLES:
+            for right in ("SELECT * FROM {}", "DELETE FROM {} WHERE false"):
+                connection.ask(f"EXPLAIN {right.format(name)}")
+    except Error as error:
+        connection.rollback()
+        yield _of_ours(error, database, user)
+    try:
+        connection.run("CREATE TEMPORARY TABLE headwater_probe (x int)")
+        connection.run("DROP TEMPORARY TABLE headwater_probe")
+    except Error as error:
+        yield Finding(
+            f"The user {user} may not make temporary tables, through which changes are written: {message_of(error)}.",
+            f"GRANT CREATE TEMPORARY TABLES ON {database}.* TO {_account(user)};",
+        )
+
+
+def _of_ours(error: Error, database: str, user: str) -> Finding:
+    if number_of(error) in READ_ONLY:
+        return Finding("The target can only be read (read_only): a replica, or kept from changes.", "Name the primary server.")
+    return Finding(
+        f"The user {user} can't make or use the tables headwater_... in {database}, where checkpoints are kept: {message_of(error)}.",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP ON {database}.* TO {_account(user)};",
+    )
+
+
+def _columns(mapping: TableMapping, info: TableInfo) -> Iterator[Finding]:
+    for pair in mapping.columns:
+        column = info.by_name.get(pair.target)
+        if column is None:
+            yield Finding(f"{info.table} has no column {pair.target}.", "Add it, or change the mapping.")
+        elif not column.writable:
+            yield Finding(f"{info.table}.{pair.target} is a generated column, which can't be written.", "Take it out of the mapping.")
+    mapped = {pair.target for pair in mapping.columns}
+    for column in info.columns:
+        required = not column.nullable and column.writable and not column.default
+        if required and column.name not in mapped and "INSERT" in mapping.operations:
+            yield Finding(
+                f"{info.table}.{column.name} must not be NULL, has no default and is not mapped.",
+                "Map it, give it a default, or let it be NULL.",
+            )
+
+
+def _key(mapping: TableMapping, info: TableInfo) -> Iterator[Finding]:
+    names = [pair.target for pair in mapping.key]
+    if names and info.key_on(names) is None:
+        yield Finding(
+            f"{info.table} has no primary key or unique index on exactly ({', '.join(names)}), by which its mapping finds rows.",
+            f"CREATE UNIQUE INDEX headwater_key ON {_table(info)} ({column_list(names)});",
+        )
+
+
+def _engine(mapping: TableMapping, info: TableInfo) -> Iterator[Finding]:
+    if not info.transactional and not mapping.key:
+        yield Finding(
+            f"{info.table} is mapped without a key, and its engine {info.engine} has no transactions: a crash could leave rows twice.",
+            f"ALTER TABLE {_table(info)} ENGINE = InnoDB;",
+        )
+
+
+def _privileges(connection: Connection, mapping: TableMapping, info: TableInfo, user: str) -> Iterator[Finding]:
+    names = [pair.target for pair in mapping.columns if pair.target in info.by_name]
+    if not names:
+        return
+    columns, one = column_list(names), quote(names[0])
+    asked = {
+        "SELECT": f"SELECT {columns} FROM {_table(info)}",
+        "INSERT": f"INSERT INTO {_table(info)} ({columns}) SELECT {columns} FROM {_table(info)} WHERE false",
+        "UPDATE": f"UPDATE {_table(info)} SET {one} = {one} WHERE false",
+    } | ({"DELETE": f"DELETE FROM {_table(info)} WHERE false"} if "DELETE" in mapping.operations or info.further_keys(names) else {})
+    missing = []
+    for right, statement in asked.items():
+        try:
+            connection.ask(f"EXPLAIN {statement}")
+        except Error as error:
+            missing += [right] if number_of(error) in (1142, 1143, 1044, 1227, 1370) else []
+    with suppress(Error):
+        connection.rollback()
+    if missing:
+        yield Finding(
+            f"The user {user} lacks {', '.join(missing)} on {info.table}.",
+            f"GRANT {', '.join(missing)} ON {_table(info)} TO {_account(user)};",
+        )
+
+
+def _account(user: str) -> str:
+    name, _, host = user.rpartition("@")
+    return f"'{name}'@'{host}'"
+
+
+def _table(info: TableInfo) -> str:
+    return quote(info.table.schema, info.table.name)

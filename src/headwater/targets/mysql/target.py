@@ -1,0 +1,110 @@
+"""MariaDB and MySQL as a target: what can be asked of it without a run, and how runs begin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from pymysql.err import Error
+
+from headwater.dialects.mysql_session import Server
+from headwater.domain.errors import TargetError
+from headwater.domain.mapping import TableMapping
+from headwater.domain.tables import TableName, TableSchema
+from headwater.ports.compare import Comparison
+from headwater.ports.source import Finding
+from headwater.ports.target import Checkpoint, TableState
+from headwater.targets.mysql import catalog, checkpoints
+from headwater.targets.mysql.check import find
+from headwater.targets.mysql.errors import translate
+from headwater.targets.mysql.run import MysqlTargetRun
+from headwater.targets.mysql.session import Connection, connect
+from headwater.targets.mysql.writing import MysqlMending
+
+
+class MysqlTarget:
+    """`Target` for MariaDB 10.5 and later and MySQL 8.0 and later. Each call opens a connection of its own."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def test(self) -> None:
+        """See `Target.test`."""
+        with self._connected("saying hello") as connection:
+            connection.ask("SELECT 1")
+
+    def tables(self) -> list[TableName]:
+        """See `Target.tables`: those of the data source's database."""
+        with self._connected("listing tables") as connection:
+            return catalog.all_tables(connection)
+
+    def describe(self, tables: Sequence[TableName]) -> dict[TableName, TableSchema]:
+        """See `Target.describe`."""
+        with self._connected("describing tables") as connection:
+            found = catalog.read_tables(connection, tables)
+            return {table: info.schema for table, info in found.items() if info.kind == "BASE TABLE"}
+
+    def check(self, mappings: Sequence[TableMapping]) -> list[Finding]:
+        """See `Target.check`."""
+        with self._connected("checking the target") as connection:
+            return find(connection, self._server, mappings)
+
+    def look(self, task_id: str) -> tuple[Checkpoint, dict[str, TableState]]:
+        """See `Target.look`."""
+        with self._connected("reading the checkpoint") as connection:
+            place = checkpoints.read(connection, task_id)
+            return (Checkpoint(0), {}) if place is None else (place, checkpoints.states(connection, task_id))
+
+    def raise_epoch(self, task_id: str, epoch: int, move_to: Checkpoint | None = None, recopy: bool | frozenset[str] = False) -> Checkpoint:
+        """See `Target.raise_epoch`."""
+        with self._connected("taking the task over") as connection:
+            checkpoints.prepare(connection)
+            place = checkpoints.raise_epoch(connection, task_id, epoch, move_to, recopy)
+            connection.commit()
+            return place
+
+    def open(self, task_id: str, epoch: int, mappings: Sequence[TableMapping] = ()) -> MysqlTargetRun:
+        """See `Target.open`."""
+        return MysqlTargetRun(self._server, task_id, epoch, mappings)
+
+    def mend(self, task_id: str) -> MysqlMending:
+        """See `Target.mend`."""
+        return MysqlMending(self._server, task_id)
+
+    def forget(self, task_id: str) -> None:
+        """See `Target.forget`."""
+        with self._connected("forgetting the task") as connection:
+            if checkpoints.prepared(connection):
+                checkpoints.forget(connection, task_id)
+                connection.commit()
+
+    def compare(self, timeout_s: float) -> Comparison:
+        """See `Target.compare`."""
+        del timeout_s
+        raise TargetError("Tables of a MySQL or MariaDB target can't be compared yet.", kind="compare_impossible")
+
+    @contextmanager
+    def _connected(self, doing: str) -> Iterator[Connection]:
+        connection = connect(self._server)
+        try:
+            yield connection
+        except Error as error:
+            raise translate(error, f"{doing} at {self._server}") from None
+        finally:
+            with suppress(Error):
+                connection.close()
+
+
+def open_target(target_id: str, content: dict[str, Any], secrets: dict[str, str]) -> MysqlTarget:  # noqa: ARG001 - every factory has it
+    """The target of a saved data source: `content` and `secrets` with the API's field names. Connects to nothing."""
+    return MysqlTarget(
+        Server(
+            host=str(content["host"]),
+            port=int(content.get("port") or 3306),
+            database=str(content["database_name"]),
+            user=str(content["user_name"]),
+            password=secrets.get("password", ""),
+            tls=bool(content.get("ssl_enable")),
+        )
+    )

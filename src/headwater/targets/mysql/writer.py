@@ -1,0 +1,73 @@
+"""Writing merged changes of all tables, inside the transaction of the run: what is known of the tables, and each table's writer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from headwater.domain.errors import TargetError
+from headwater.domain.mapping import TableMapping
+from headwater.domain.merge import MergedTable
+from headwater.domain.tables import TableName
+from headwater.ports.target import Written
+from headwater.targets.mysql.catalog import TableInfo, read_tables
+from headwater.targets.mysql.session import Connection
+from headwater.targets.mysql.staging import Stages
+from headwater.targets.mysql.statements import Statements
+from headwater.targets.mysql.table_writer import TableWriter, Tally
+
+
+class Writer:
+    """Writes for one task on one connection. Errors of the driver pass through."""
+
+    def __init__(self, connection: Connection, mappings: Iterable[TableMapping]) -> None:
+        self._connection = connection
+        self._mappings = {m.mapping_id: m for m in mappings}
+        self._info: dict[TableName, TableInfo] = {}
+        self._tables: dict[TableMapping, TableWriter] = {}
+        self._statements: dict[TableMapping, Statements] = {}
+        self.stages = Stages(connection)
+
+    @property
+    def known(self) -> Mapping[TableName, TableInfo]:
+        """The tables as this writer has learnt them."""
+        return self._info
+
+    def write(self, merged: Sequence[MergedTable]) -> Written:
+        """Write all steps.
+
+        Raises TargetError (`target_refused`) where a table is missing or lacks a unique index on the mapped key."""
+        merged = [one for one in merged if one.steps]
+        self.learn(one.mapping for one in merged)
+        tally = Tally()
+        for one in merged:
+            table = self.table(one.mapping)
+            for step in one.steps:
+                table.remove(step, tally)
+                table.put(step, tally)
+        return tally.written()
+
+    def learn(self, mappings: Iterable[TableMapping] = ()) -> None:
+        """Read the catalogue for the task's tables, where it was not read yet."""
+        self._mappings |= {m.mapping_id: m for m in mappings}
+        wanted = {m.target for m in self._mappings.values()}
+        if not wanted <= self._info.keys():
+            self._info |= read_tables(self._connection, sorted(wanted - self._info.keys()))
+
+    def table(self, mapping: TableMapping) -> TableWriter:
+        """The writer of one mapping, whose table `learn` knows."""
+        if mapping not in self._tables:
+            self._tables[mapping] = TableWriter(self._connection, self.statements(mapping), self.stages)
+        return self._tables[mapping]
+
+    def statements(self, mapping: TableMapping) -> Statements:
+        """The statements of one mapping, whose table `learn` knows."""
+        info = self._info.get(mapping.target)
+        if info is None:
+            raise TargetError(f"The target has no table {mapping.target} (any more). Create it.", kind="target_refused")
+        if mapping not in self._statements:
+            names = [pair.target for pair in mapping.key]
+            if names and info.key_on(names) is None:
+                where = f"The target table {mapping.target} has no unique index on ({', '.join(names)})"
+                raise TargetError(f"{where}. Create one.", kind="target_refused")
+            self._statements[mapping] = Statements(mapping, info, len(self._statements))
+        return self._statements[mapping]
