@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from headwater.domain.kinds import MICROSECONDS, Kind
+from headwater.domain.postgres_types import known
 
 Family = Literal["postgres", "mysql", "mariadb"]
 
@@ -25,7 +26,7 @@ DECIMALS = {"mysql": 30, "mariadb": 38}
 def best(source: Kind, family: Family, key_parts: int = 0) -> str:
     """The type, as that database spells it. `key_parts`: columns of the key that this one belongs to, 0 where it is in none."""
     if family == "postgres":
-        return source.spelling if not source.mysql else _for_postgres(source)
+        return _for_postgres(source) if source.mysql else source.spelling if known(source.spelling) else "text"
     if source.mysql and source.form not in ("text", "enum", "set", "uuid", "inet4", "inet6", "json", "bytes"):
         return source.spelling
     return _for_mysql(source, family, key_parts)
