@@ -8,7 +8,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-COMPILED = ["src/headwater/wire/pgoutput.py", "src/headwater/wire/copydata.py"]
+COMPILED = ["src/headwater/wire/pgoutput.py", "src/headwater/wire/copydata.py", "src/headwater/wire/mysql_rows.py"]
 
 
 def extensions() -> list[Extension]:

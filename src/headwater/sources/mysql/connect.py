@@ -63,7 +63,7 @@ def source_error(doing: str, error: Error) -> SourceError:
 def rows(connection: Session, query: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
     """All rows of a query, each by its columns' names in lower case: MySQL 8 spells those of its catalogue in capitals."""
     with connection.cursor() as cursor:
-        cursor.execute(query, tuple(values))
+        cursor.execute(query, tuple(values) or None)
         names = [column[0].lower() for column in cursor.description or ()]
         return [dict(zip(names, found, strict=True)) for found in cursor.fetchall()]
 
