@@ -19,6 +19,7 @@ from pymysql.err import Error
 from headwater.dialects.mysql_errors import number_of
 from headwater.dialects.mysql_forms import KEYS, Field, NoSuchKey, asked, comparable, exact, given, literal, named, text
 from headwater.dialects.mysql_session import Session, quote
+from headwater.dialects.mysql_types import base
 from headwater.domain.errors import HeadwaterError
 from headwater.domain.tables import TableName
 from headwater.ports.compare import Digest, Hash, Key, Part, Span
@@ -61,10 +62,10 @@ class MysqlComparison:
             raise
 
     def types(self, table: TableName, columns: Sequence[str]) -> dict[str, str]:
-        """See `Comparison.types`."""
+        """See `Comparison.types`. MariaDB's JSON is the text that it is there."""
         with self._doing(f"describing {table}"):
             found = self._fields(table, anew=True)
-        return {name: f"mysql:{found[name].type}" for name in columns if name in found}
+        return {name: base(found[name].type, found[name].charset) for name in columns if name in found}
 
     def chunked(self, part: Part) -> bool:
         """See `Comparison.chunked`."""

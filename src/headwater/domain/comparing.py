@@ -13,9 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from headwater.domain.kinds import MYSQL, Kind, kind_of
 from headwater.domain.types import INTEGERS, TEXTS, known, name_of
-
-Kind = Literal["plain", "digest", "output", "cast", "number", "double", "bits", "moment", "time", "uuid", "address"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Form:
     it has one.
     """
 
-    kind: Kind = "plain"
+    kind: Literal["plain", "digest", "output", "cast", "number", "double", "bits", "moment", "time", "uuid", "address"] = "plain"
     type: str = ""
 
 
@@ -41,65 +40,25 @@ PLAIN, DIGEST, OUTPUT = Form(), Form("digest"), Form("output")
 NUMBER, DOUBLE, BITS, MOMENT = Form("number"), Form("double"), Form("bits"), Form("moment")
 TIME, UUID, ADDRESS = Form("time"), Form("uuid"), Form("address")
 
-MYSQL = "mysql:"
-"""In front of the spelling of types of MySQL and MariaDB; see `domain/types.py`."""
-
-_ABOUT: dict[str, frozenset[str]] = {
-    "integer": INTEGERS | {"oid"},
-    "decimal": frozenset({"numeric"}),
-    "boolean": frozenset({"boolean"}),
-    "float": frozenset({"real", "double precision"}),
-    "text": TEXTS,
-    "bytes": frozenset({"bytea"}),
-    "bits": frozenset({"bit", "bit varying"}),
-    "date": frozenset({"date"}),
-    "moment": frozenset({"timestamp without time zone", "timestamp with time zone"}),
-    "time": frozenset({"time without time zone", "interval"}),
-    "uuid": frozenset({"uuid"}),
-    "address": frozenset({"inet", "cidr"}),
-    "json text": frozenset({"json"}),
-    "json": frozenset({"jsonb"}),
-}
-_MYSQL_ABOUT: dict[str, frozenset[str]] = {
-    "integer": frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "year"}),
-    "decimal": frozenset({"decimal"}),
-    "float": frozenset({"float", "double"}),
-    "text": frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}),
-    "bytes": frozenset(
-        {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "vector", "geometry", "point", "linestring", "polygon",
-         "multipoint", "multilinestring", "multipolygon", "geometrycollection", "geomcollection"}
-    ),
-    "bits": frozenset({"bit"}),
-    "date": frozenset({"date"}),
-    "moment": frozenset({"datetime", "timestamp"}),
-    "time": frozenset({"time"}),
-    "uuid": frozenset({"uuid"}),
-    "address": frozenset({"inet4", "inet6"}),
-    "json": frozenset({"json"}),
-}  # fmt: skip
-"""What types are about, by their names. MySQL's own `json` is a value like `jsonb`; MariaDB's is a LONGTEXT, and spelled so."""
-
+_TEXTS = frozenset({"text", "enum", "set"})
 _LONG = frozenset({"mediumtext", "longtext"})
-"""Texts that may be longer than what MySQL concatenates (`max_allowed_packet`), so that they go into a row's text by their hash."""
+"""Texts that may be longer than what MySQL puts together (`max_allowed_packet`), so that they go into a row's text by their hash."""
 
-_SAME: dict[tuple[str, str], Form] = {
-    **{(ours, theirs): NUMBER for ours in ("integer", "decimal", "boolean") for theirs in ("integer", "decimal", "boolean")},
-    ("bits", "boolean"): NUMBER,
-    ("boolean", "bits"): NUMBER,
-    ("integer", "float"): DOUBLE,
-    ("float", "float"): DOUBLE,
-    ("bytes", "bytes"): DIGEST,
-    ("date", "moment"): MOMENT,
-    ("moment", "moment"): MOMENT,
-    ("time", "time"): TIME,
-    ("uuid", "uuid"): UUID,
-    ("text", "uuid"): UUID,
-    ("address", "address"): ADDRESS,
-    ("json text", "json text"): DIGEST,
-    ("text", "json text"): DIGEST,  # it keeps the text
-    ("json", "json text"): DIGEST,
-}
-"""What source and target are about -> the form that both give."""
+_ALIKE: tuple[tuple[frozenset[str], frozenset[str], Form], ...] = tuple(
+    (frozenset(source.split()), frozenset(target.split()), form)
+    for source, target, form in (
+        ("integer year decimal boolean", "integer year decimal boolean", NUMBER),
+        ("bits", "boolean", NUMBER),
+        ("boolean", "bits", NUMBER),
+        ("integer year float double", "float double", DOUBLE),
+        ("bytes geometry", "bytes geometry", DIGEST),
+        ("date stamp instant", "stamp instant", MOMENT),
+        ("time interval", "time interval", TIME),
+        ("uuid text", "uuid", UUID),
+        ("inet inet4 inet6", "inet inet4 inet6", ADDRESS),
+    )
+)
+"""What the source's values are, what the target's are, and the form that both give then; see `domain/kinds.py`."""
 
 
 def forms(source_type: str, target_type: str) -> tuple[Form, Form] | None:
@@ -107,7 +66,7 @@ def forms(source_type: str, target_type: str) -> tuple[Form, Form] | None:
 
     Types are what `Comparison.types` answers."""
     if source_type.startswith(MYSQL) or target_type.startswith(MYSQL):
-        return _across(source_type, target_type)
+        return _across(kind_of(source_type), kind_of(target_type))
     if source_type == target_type:
         return (DIGEST, DIGEST) if source_type == "bytea" else (PLAIN, PLAIN)
     source, target = name_of(source_type), name_of(target_type)
@@ -120,33 +79,31 @@ def forms(source_type: str, target_type: str) -> tuple[Form, Form] | None:
     return (Form("cast", target_type), PLAIN) if known(target_type) else None
 
 
-def _across(source_type: str, target_type: str) -> tuple[Form, Form] | None:
+def _across(source: Kind, target: Kind) -> tuple[Form, Form] | None:
     """Where at least one side is MySQL or MariaDB."""
-    source, target = _name(source_type), _name(target_type)
-    ours, theirs = _about(source_type), _about(target_type)
-    if theirs == "text":
-        if ours == "text" and not _LONG.isdisjoint((source, target)) and "character" not in (source, target):
-            return DIGEST, DIGEST
-        return (PLAIN if source == "character" and target == "char" else OUTPUT), PLAIN
-    if ours == theirs == "bits":  # a target that has bits of a length of its own, filled up in front
-        return (BITS, BITS) if target_type.startswith(MYSQL) else (OUTPUT, PLAIN)
-    if ours == theirs == "date":
+    if target.form in _TEXTS:
+        return _as_text(source, target)
+    if source.form == target.form == "bits":  # MySQL fills bits up in front, PostgreSQL takes exactly as many as it has
+        return (BITS, BITS) if target.mysql else (OUTPUT, PLAIN)
+    if source.form == target.form == "date":
         return OUTPUT, PLAIN
-    if ours == "float" and target == "numeric":  # whose `double` tells also what is no double
+    if source.form in ("float", "double") and target.name == "numeric":
         return DOUBLE, DOUBLE
-    if ours == theirs == "json":  # of two servers of one kind; jsonb writes numbers otherwise
-        return (DIGEST, DIGEST) if source == target else None
-    form = _SAME.get((ours, theirs))
-    return None if form is None else (form, form)
+    if target.form == "json":
+        return _as_json(source, target)
+    return next(((form, form) for ours, theirs, form in _ALIKE if source.form in ours and target.form in theirs), None)
 
 
-def _name(spelling: str) -> str:
-    if not spelling.startswith(MYSQL):
-        return name_of(spelling)
-    return spelling.removeprefix(MYSQL).partition("(")[0].partition(" ")[0]
+def _as_text(source: Kind, target: Kind) -> tuple[Form, Form]:
+    if source.name == "character" and target.name == "char":  # neither has blanks at its end
+        return PLAIN, PLAIN
+    if not _LONG.isdisjoint((source.name, target.name)):
+        return DIGEST, DIGEST
+    return OUTPUT, PLAIN
 
 
-def _about(spelling: str) -> str:
-    table = _MYSQL_ABOUT if spelling.startswith(MYSQL) else _ABOUT
-    name = _name(spelling)
-    return next((about for about, names in table.items() if name in names), "")
+def _as_json(source: Kind, target: Kind) -> tuple[Form, Form] | None:
+    """PostgreSQL's `json` keeps the text. The others write values in ways of their own, alike between two servers of MySQL only."""
+    keeps = target.name == "json" and not target.mysql
+    wrote = source.form == "text" or (source.form == "json" and source.mysql)
+    return (DIGEST, DIGEST) if wrote and (keeps or (source.form == "json" and target.mysql)) else None
