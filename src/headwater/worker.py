@@ -92,8 +92,10 @@ def run_apply(order: ApplyOrder, epoch: int, control: Control) -> None:
     """Build and run an apply."""
     from headwater import adapters
     from headwater.engine.apply import ApplyJob, apply
+    from headwater.engine.followed import FileNote
     from headwater.sealing import RowSeal
 
+    note = FileNote(Path(order.journal_dir))
     job = ApplyJob(
         order.task_id,
         epoch,
@@ -104,6 +106,7 @@ def run_apply(order: ApplyOrder, epoch: int, control: Control) -> None:
         order.copy_streams,
         dirty=order.dirty,
         seal=RowSeal(order.row_key) if order.row_key else None,
+        follows=lambda tables: {str(table) for table in tables} <= note.read().following,
     )
     apply(job, control, SystemClock())
 

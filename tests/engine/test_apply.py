@@ -216,6 +216,20 @@ def test_a_transaction_that_began_before_its_table_was_followed_is_in_the_copy(s
         wait_until(lambda: bench.clock.move(1) or bench.equal())  # a heartbeat of the capture tells that it has passed the moment
 
 
+def test_a_copy_waits_for_the_capture_of_a_source_that_keeps_its_log_anyway() -> None:
+    """Where nothing has to be made at the source, its word that the log is kept says nothing about what the capture follows."""
+    bench = Workbench()
+    fill(bench)
+    bench.source.publish([m.source for m in bench.mappings])
+    with bench.applying() as running:
+        wait_until(lambda: report_of(running).state == "waiting")
+        change(bench, 250)
+        assert "source.exact_snapshot:before" not in bench.faults.seen
+        with bench.capturing():
+            bench.await_equal()
+            bench.await_applied()
+
+
 @pytest.mark.parametrize("seam", ["source.exact_snapshot", "source.snapshot"])
 def test_changes_during_the_copy_are_applied_once_it_is_done(seam: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headwater.engine.snapshot.CHUNK_ROWS", 50)

@@ -175,8 +175,29 @@ def test_a_table_that_was_away_is_followed_again_and_its_older_copies_are_void_p
     assert bench.journal.end().next_offset == 2
 
 
+def test_the_beginning_is_on_disk_before_anything_relies_on_it_p1() -> None:
+    """A source that keeps nothing for us would else be followed from a later place after a crash, behind the moment of a copy."""
+    bench = Workbench()
+    add(bench, 1)
+    bench.faults.before("log.next", Crash("at once"))
+    with bench.capturing() as running:
+        wait_until(lambda: running.error)
+    assert bench.journal.end().position == "1"
+    assert bench.note.read().following == {"public.accounts", "public.notes"}
+
+
+def test_what_is_not_followed_yet_is_not_said_to_be_p7() -> None:
+    """While the log can't be opened, and until it is; the note of an earlier capture tells nothing."""
+    bench = Workbench()
+    bench.note.write(Known(frozenset({"public.accounts"}), following=frozenset({"public.accounts", "public.notes"})))
+    bench.faults.before("source.open_log", Crash("gone"))
+    with bench.capturing() as running:
+        wait_until(lambda: running.error)
+    assert bench.note.read().following == frozenset()
+
+
 def test_the_note_survives(tmp_path: Path) -> None:
-    known = Known(frozenset({"a.b"}), (("c.d", 7),), history="a history")
+    known = Known(frozenset({"a.b"}), (("c.d", 7),), history="a history", following=frozenset({"e.f"}))
     assert FileNote(tmp_path).read() == Known()
     FileNote(tmp_path).write(known)
     assert FileNote(tmp_path).read() == known

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from headwater.domain.mapping import ColumnPair, TableMapping
 from headwater.domain.tables import Column, TableName, TableSchema
@@ -82,7 +82,8 @@ class Workbench:
     def apply_job(self, task_id: str = "task", ahead: int = 1) -> ApplyJob:
         """A run of the task under the next epoch."""
         self.epoch += 1
-        return ApplyJob(task_id, self.epoch, self.mappings, self.source, self.target, self.journal.reader, 2, ahead)
+        job = ApplyJob(task_id, self.epoch, self.mappings, self.source, self.target, self.journal.reader, 2, ahead)
+        return replace(job, follows=lambda tables: {str(table) for table in tables} <= self.note.read().following)
 
     @contextmanager
     def capturing(self, job: CaptureJob | None = None) -> Iterator[Running]:

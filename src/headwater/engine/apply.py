@@ -24,7 +24,7 @@ from headwater.engine.displaced import CopyAgain
 from headwater.engine.log import Log
 from headwater.engine.misfits import Misfit
 from headwater.engine.repair import Repairer
-from headwater.engine.snapshot import CopyJob, copy
+from headwater.engine.snapshot import CopyJob, Follows, copy
 from headwater.engine.tally import Tally
 from headwater.engine.watchdog import Watchdog
 from headwater.ports.dirty import Seal
@@ -55,6 +55,7 @@ class ApplyJob:
     ahead: int = 1  # batches prepared ahead in a thread; 0 does everything in this thread, one step after the other
     dirty: DirtyPolicy = STOP
     seal: Seal | None = None  # without one no row can be set aside
+    follows: Follows = lambda _: True  # see `CopyJob`
 
 
 def apply(job: ApplyJob, control: Control, clock: Clock) -> None:
@@ -74,7 +75,8 @@ def apply(job: ApplyJob, control: Control, clock: Clock) -> None:
             while not control.stopping:
                 dirty.load(place)
                 tally.dirty(dirty)
-                place = copy(CopyJob(job.source, run, reader, job.mappings, dirty, job.copy_streams), place, control, tally, clock)
+                copying = CopyJob(job.source, run, reader, job.mappings, dirty, job.copy_streams, job.follows)
+                place = copy(copying, place, control, tally, clock)
                 if place.offset is None or control.stopping:
                     break
                 try:

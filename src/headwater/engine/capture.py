@@ -89,6 +89,8 @@ def open_log(job: CaptureJob, followed: Followed, clock: Clock) -> Log:
         log = job.source.open_log(followed.tables, None, new_history=True)
         job.writer.append((), log.start, clock.now_us())
     job.writer.stamps_within(log.stamp_margin_us)
+    if after is None:
+        job.writer.append((), log.start, clock.now_us())  # from here on, also after a crash
     followed.belongs_to(log.history)
     if job.renewal is not None:
         job.renewal()

@@ -38,7 +38,7 @@ T = TypeVar("T", int, str)
 class Known:
     """What is noted: names of the tables that were published; by lost and by stale table the offset from which on a copy may begin; by
     table the mark of the last look (see `Source.watch`) and that of its columns (see `reshaped.py`); and whose log was captured
-    (`Log.history`)."""
+    (`Log.history`). `following`: the tables whose changes the journal has from its end on, as it is whenever this is read."""
 
     published: frozenset[str] = frozenset()
     lost: tuple[tuple[str, int], ...] = ()
@@ -46,6 +46,7 @@ class Known:
     marks: tuple[tuple[str, str], ...] = ()
     history: str = ""
     shapes: tuple[tuple[str, str], ...] = ()
+    following: frozenset[str] = frozenset()
 
 
 class Note(Protocol):
@@ -86,11 +87,13 @@ class FileNote:
         held = json.loads(self._path.read_text())
         names = ("lost", "stale", "marks", "shapes")
         pairs = {name: tuple((table, value) for table, value in held.get(name, ())) for name in names}
-        return Known(frozenset(held["published"]), **pairs, history=held.get("history", ""))
+        following = frozenset(held.get("following", ()))
+        return Known(frozenset(held["published"]), **pairs, history=held.get("history", ""), following=following)
 
     def write(self, known: Known) -> None:
         """See `Note.write`."""
-        replace_durably(self._path, json.dumps({**asdict(known), "published": sorted(known.published)}))
+        sets = {"published": sorted(known.published), "following": sorted(known.following)}
+        replace_durably(self._path, json.dumps({**asdict(known), **sets}))
 
 
 class Followed:
@@ -114,7 +117,7 @@ class Followed:
         lost = {**dict(known.lost), **{str(table): self._writer.end().next_offset + 1 for table in away}}
         names = {str(table) for table in away}
         marks = tuple(pair for pair in known.marks if pair[0] not in names)
-        self._keep(replace(known, published=known.published - names, lost=_sorted(lost), marks=marks))
+        self._keep(replace(known, published=known.published - names, lost=_sorted(lost), marks=marks, following=frozenset()))
         self._source.publish(self.tables)
         self._keep(replace(self._note.read(), published=known.published - names | {str(table) for table in self.tables}))
         self.lost = {name: offset for name, offset in lost.items() if name in {str(table) for table in self._wanted}}
@@ -122,7 +125,8 @@ class Followed:
 
     def mark(self) -> None:
         """Take an offset in the journal for what is lost or stale, so that copies before and behind it differ. Called once the log is open:
-        where it had to begin anew, the break has taken one."""
+        where it had to begin anew, the break has taken one. From here on copies may rely on the journal (decision 0023)."""
+        self._keep(replace(self._note.read(), following=frozenset(map(str, self.tables))))
         end = self._writer.end()
         if end.next_offset >= max([*self.lost.values(), *self.stale.values()], default=0):
             return

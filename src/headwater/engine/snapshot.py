@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
@@ -25,6 +25,7 @@ from headwater.domain.errors import OutOfWindow, RowRefused, SchemaMismatch, Sou
 from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable, MergeStep
 from headwater.domain.shapes import misfit
+from headwater.domain.tables import TableName
 from headwater.domain.text_rows import read_text_rows
 from headwater.engine.control import Clock, Control
 from headwater.engine.dirty import FROM_COPY, At, DirtyRows
@@ -49,9 +50,12 @@ PROGRESS_S = 0.5
 """How often progress is reported while copying."""
 
 
+Follows = Callable[[Sequence[TableName]], bool]
+
+
 @dataclass(frozen=True)
 class CopyJob:
-    """What one copy works on."""
+    """What one copy works on. `follows` tells whether the capture follows these tables from the journal's end on."""
 
     source: Source
     run: TargetRun
@@ -59,6 +63,7 @@ class CopyJob:
     mappings: Sequence[TableMapping]
     dirty: DirtyRows
     streams: int = 2
+    follows: Follows = lambda _: True
 
 
 class Stopped(Exception):
@@ -122,14 +127,18 @@ class Copier:
 
     def _until_published(self, pending: Sequence[TableMapping]) -> None:
         tables = sorted({m.source for m in pending})
-        if not self._job.source.published(tables):
+        if not self._published(tables):
             self._tally.say("waiting", "Waiting for the capture to follow the tables that are to be copied.")
             missing = set(tables) - self._job.source.describe(tables).keys()
             if missing:
                 names = ", ".join(str(table) for table in sorted(missing))
                 raise SourceError(f"The source has no table {names}. Create it, or remove its mapping.", kind="source_refused")
-            while not self._job.source.published(tables):
+            while not self._published(tables):
                 self._pause()
+
+    def _published(self, tables: Sequence[TableName]) -> bool:
+        """Both are needed: there are sources that keep their log whoever reads it, so what they say tells nothing of the capture."""
+        return self._job.source.published(tables) and self._job.follows(tables)
 
     def _open(self, pending: Sequence[TableMapping]) -> Snapshot:
         """A snapshot with an exact position; with another one where the source has no slot to spare and every table has a key."""
