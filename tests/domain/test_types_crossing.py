@@ -96,7 +96,7 @@ ALLOWED = [
     ("mysql:geometry", "mysql:polygon"),
     ("mysql:geomcollection", "mysql:geometrycollection"),
     ("mysql:year", "mysql:year"),
-    ("mysql:char(3) utf8mb4", "mysql:char(2) utf8mb4"),
+    ("mysql:char(2) utf8mb4", "mysql:char(3) utf8mb4"),
     ("mysql:datetime(3)", "mysql:timestamp(3)"),
     ("mysql:vector(3)", "mysql:blob"),
 ]
@@ -140,6 +140,7 @@ REFUSED = [
     ("double precision", "mysql:decimal(65,30)", "rounded; make it double"),
     ("text", "mysql:char(20) utf8mb4", "blanks at the end"),
     ("text", "mysql:blob", "not bytes; make it longtext"),
+    ("character(4)", "mysql:char(3) utf8mb4", "line feeds at the end of longer texts would be cut; make it char(4)"),
     ("bytea", "mysql:binary(16)", "zero bytes; make it longblob"),
     ("bytea", "mysql:longtext utf8mb4", "hexadecimal"),
     ("bit varying(8)", "mysql:bit(8)", "exactly as many bits"),

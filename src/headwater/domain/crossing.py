@@ -102,8 +102,11 @@ def _text(source: Kind, target: Kind) -> str | None:
         return "texts would show the bytes' hexadecimal digits"
     if target.name == "name" and source.name != "name":
         return "texts would be cut after 63 bytes"
-    if not target.padded or (source.form == "text" and source.padded):
+    if not target.padded:
         return None
+    if source.form == "text" and source.padded:
+        cut = target.mysql and (source.length or 1) > (target.length or 1)  # line feeds at the end too, without a word
+        return "blanks and line feeds at the end of longer texts would be cut" if cut else None
     if target.mysql:
         return "blanks at the end of texts would be lost" if source.form in _MAY_END_IN_BLANKS else None
     return "shorter texts would be filled up with blanks"

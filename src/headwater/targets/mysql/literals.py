@@ -15,6 +15,7 @@ from headwater.targets.mysql.catalog import TargetColumn
 from headwater.targets.mysql.values import BINARY
 from headwater.targets.text_rows import escape
 
+_END = 2**31 - 1
 _ESCAPES = ((b"\\", b"\\\\"), (b"'", b"''"))
 
 
@@ -60,4 +61,5 @@ def _bytes(column: TargetColumn, texts: pa.Array) -> pa.Array:
     wrong = pc.invert(pc.match_substring_regex(texts, pattern=rb"^\\x([0-9a-fA-F]{2})*$"))
     if pc.any(wrong).as_py():
         raise RowRefused(f"A value for column {column.name} is not in the form in which bytes travel. Map a column of bytes to it.")
-    return pc.binary_join_element_wise(b"X'", pc.binary_slice(texts, 2), b"'", b"")
+    digits = pc.binary_slice(texts, 2, stop=_END)  # pyarrow 26 fails on a slice without an end ("Negative buffer resize")
+    return pc.binary_join_element_wise(b"X'", digits, b"'", b"")

@@ -63,7 +63,7 @@ def _set(found: Sequence[str]) -> str:
     """A SET by the numbers of its labels: by the text a number would be taken for them."""
     bits = " + ".join(f"IF(FIND_IN_SET({_hex(label)}, CAST({{v}} AS BINARY)) > 0, {1 << i}, 0)" for i, label in enumerate(found)) or "0"
     count = "1 + LENGTH({v}) - LENGTH(REPLACE({v}, ',', ''))"
-    return f"IF({{v}} IS NULL, NULL, IF({{v}} = '', 0, IF(BIT_COUNT({bits}) = {count}, {bits}, {REFUSE})))"
+    return f"IF({{v}} IS NULL, NULL, IF(LENGTH({{v}}) = 0, 0, IF(BIT_COUNT({bits}) = {count}, {bits}, {REFUSE})))"
 
 
 def _hex(text: str) -> str:
