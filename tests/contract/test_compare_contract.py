@@ -11,13 +11,14 @@ from dataclasses import replace
 import pytest
 
 from headwater.clusters import PrivatePostgres
-from headwater.dialects.mysql_compare import MysqlComparison
-from headwater.dialects.mysql_session import READING_MODE, Server, Session, connect
+from headwater.dialects.mysql_session import Server
 from headwater.domain.comparing import PLAIN
 from headwater.domain.tables import Column, TableName, TableSchema
 from headwater.ports.compare import Comparison, Digest, Hash, Part, SourceComparison, Span
-from headwater.sources.mysql.connect import source_error
+from headwater.sources.mysql.config import MysqlConfig
+from headwater.sources.mysql.source import MysqlSource
 from headwater.sources.postgres import PostgresConfig, PostgresSource
+from headwater.targets.mysql.target import MysqlTarget
 from headwater.targets.postgres import PostgresTarget, PostgresTargetConfig
 from headwater.testing import MemoryTarget, ScriptedSource
 from headwater.testing.rows import Row
@@ -108,12 +109,10 @@ class Target(OnServer):
 
 
 class Mysql(Place):
-    """Over a session of its own: each adapter's `compare` is this with its own session, errors and position."""
-
     types = ("mysql:int", "mysql:text utf8mb4")
 
-    def __init__(self, database: MysqlDatabase) -> None:
-        self.database = database
+    def __init__(self, database: MysqlDatabase, role: str) -> None:
+        self.database, self.role = database, role
         self.part = replace(PART, table=TableName(database.name, T.name), hash="sha256")
         name = '`odd "100%s" name`'
         database.run(
@@ -121,30 +120,44 @@ class Mysql(Place):
             *(f"INSERT INTO {name} VALUES {_literals(row)}" for row in ROWS),
         )
 
-    def compare(self) -> SourceComparison:
-        return mysql_session(self.database)
+    def compare(self) -> Comparison:
+        at = self.database.cluster
+        if self.role == "target":
+            return MysqlTarget(Server(at.host, at.port, self.database.name, at.user, at.password)).compare(10.0)
+        return mysql_source(self.database).compare(10.0)
 
 
-def mysql_session(database: MysqlDatabase, timeout_s: float = 10.0) -> MysqlComparison:
-    """A comparing session; what an adapter adds is a session and errors of its own, and where its log ends."""
+def mysql_source(database: MysqlDatabase) -> MysqlSource:
+    """The source adapter of a database."""
     at = database.cluster
-    session = connect(Session, Server(at.host, at.port, "", at.user, at.password), READING_MODE, {})
-    return MysqlComparison(session, timeout_s, lambda error, doing: source_error(doing, error), lambda session: "binlog.000001:4;;")
+    return MysqlSource(MysqlConfig("s", at.host, database.name, at.user, at.port, at.password))
 
 
 def _literals(row: tuple[object, ...]) -> str:
     return "(" + ", ".join("NULL" if v is None else f"CONVERT(X'{str(v).encode().hex()}' USING utf8mb4)" for v in row) + ")"
 
 
-@pytest.fixture(params=["scripted source", "memory target", "postgres source", "postgres target", "mariadb", "mysql"])
+@pytest.fixture(
+    params=[
+        "scripted source",
+        "memory target",
+        "postgres source",
+        "postgres target",
+        "mariadb source",
+        "mariadb target",
+        "mysql source",
+        "mysql target",
+    ]
+)
 def place(request: pytest.FixtureRequest, make_database: DatabaseFactory) -> Place:
     """A place of each kind."""
     if request.param == "scripted source":
         return Scripted()
     if request.param == "memory target":
         return Memory()
-    if request.param in ("mariadb", "mysql"):
-        return Mysql(make_database(request.getfixturevalue(request.param)))
+    kind, _, role = request.param.partition(" ")
+    if kind in ("mariadb", "mysql"):
+        return Mysql(make_database(request.getfixturevalue(kind)), role)
     database = request.getfixturevalue("newest_database")
     return Source(database) if request.param == "postgres source" else Target(database)
 
@@ -200,7 +213,7 @@ def test_without_a_key_the_whole_table_has_a_digest(place: Place, session: Compa
     assert session.digest(replace(place.part, key=()), Span()).rows == len(ROWS)
 
 
-@pytest.mark.parametrize("place", ["scripted source", "postgres source", "mariadb", "mysql"], indirect=True)
+@pytest.mark.parametrize("place", ["scripted source", "postgres source", "mariadb source", "mysql source"], indirect=True)
 def test_a_source_gives_rows_as_a_copy_would(place: Place, session: SourceComparison) -> None:
     found = session.values(place.part, [("2", "a"), ("1", "a"), ("5", "a")])
     assert sorted(found, key=str) == [(b"1", b"a", None), (b"2", b"a", "ü𝄞,\t'\\".encode())]

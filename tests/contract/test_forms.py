@@ -15,7 +15,7 @@ from headwater.domain.comparing import DIGEST, PLAIN, forms
 from headwater.domain.tables import TableName
 from headwater.ports.compare import Comparison, Part, Span
 from tests.conftest import DatabaseFactory
-from tests.contract.test_compare_contract import mysql_session, postgres_source
+from tests.contract.test_compare_contract import mysql_source, postgres_source
 from tests.databases import Database, MysqlDatabase
 
 Values = Sequence[tuple[str, str]]
@@ -145,7 +145,7 @@ def sides(mysql: MysqlDatabase, postgres: Database, cases: Sequence[Case]) -> tu
     mysql.run("SET time_zone = '+00:00'", *filled([c.mysql for c in cases], [[m for m, _ in of] for of in every], "int"))
     postgres.run(*filled([c.postgres for c in cases], [[p for _, p in of] for of in every], "int"))
     names = [f"c{i}" for i in range(len(cases))]
-    ours, theirs = mysql_session(mysql), postgres_source(postgres).compare(10.0)
+    ours, theirs = mysql_source(mysql).compare(10.0), postgres_source(postgres).compare(10.0)
     here, there = TableName(mysql.name, "many"), TableName("public", "many")
     return Side(ours, here, ours.types(here, names)), Side(theirs, there, theirs.types(there, names))
 
@@ -197,7 +197,7 @@ def test_mariadb_and_mysql_agree(mariadb: MysqlServer, mysql: MysqlServer, make_
     for database in databases:
         database.run("SET time_zone = '+00:00', sql_mode = ''", *filled(TWICE, [[one, "NULL"] for one in VALUES], "int"))
         names = [f"c{i}" for i in range(len(TWICE))]
-        session, table = mysql_session(database), TableName(database.name, "many")
+        session, table = mysql_source(database).compare(10.0), TableName(database.name, "many")
         found.append(Side(session, table, session.types(table, names)))
     ours, theirs = found
     with closing(ours.session), closing(theirs.session):

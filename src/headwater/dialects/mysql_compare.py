@@ -18,7 +18,7 @@ from pymysql.err import Error
 
 from headwater.dialects.mysql_errors import number_of
 from headwater.dialects.mysql_forms import KEYS, Field, NoSuchKey, asked, comparable, exact, given, literal, named, text
-from headwater.dialects.mysql_session import Session, quote
+from headwater.dialects.mysql_session import READING_MODE, Session, quote
 from headwater.dialects.mysql_types import base
 from headwater.domain.errors import HeadwaterError
 from headwater.domain.tables import TableName
@@ -139,15 +139,21 @@ class MysqlComparison:
         connection: Any = self._connection
         connection.rollback()
         connection.autocommit(True)
-        connection.decoders = {}  # values as the server writes them
         limit = f"max_statement_time = {self._timeout_s}" if connection.mariadb else f"max_execution_time = {round(self._timeout_s * 1000)}"
-        connection.query(f"SET SESSION {limit}, SESSION lock_wait_timeout = {max(1, math.ceil(self._timeout_s))}")
+        wait = f"lock_wait_timeout = {max(1, math.ceil(self._timeout_s))}"
+        connection.query(f"SET SESSION {limit}, SESSION {wait}, SESSION sql_mode = '{READING_MODE}'")
         connection.query("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
     def _ask(self, statement: str) -> list[Row]:
-        with self._connection.cursor() as cursor:
-            cursor.execute(statement)
-            return list(cursor.fetchall())
+        """The rows, each value as the server writes it."""
+        connection: Any = self._connection
+        decoders, connection.decoders = connection.decoders, {}
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(statement)
+                return list(cursor.fetchall())
+        finally:
+            connection.decoders = decoders
 
     def _fields(self, table: TableName, *, anew: bool = False) -> dict[str, Field]:
         if anew or table not in self._known:

@@ -8,11 +8,10 @@ from typing import Any
 
 from pymysql.err import Error
 
+from headwater.dialects.mysql_compare import MysqlComparison
 from headwater.dialects.mysql_session import Server
-from headwater.domain.errors import TargetError
 from headwater.domain.mapping import TableMapping
 from headwater.domain.tables import TableName, TableSchema
-from headwater.ports.compare import Comparison
 from headwater.ports.source import Finding
 from headwater.ports.target import Checkpoint, TableState
 from headwater.targets.mysql import catalog, checkpoints
@@ -79,10 +78,9 @@ class MysqlTarget:
                 checkpoints.forget(connection, task_id)
                 connection.commit()
 
-    def compare(self, timeout_s: float) -> Comparison:
+    def compare(self, timeout_s: float) -> MysqlComparison:
         """See `Target.compare`."""
-        del timeout_s
-        raise TargetError("Tables of a MySQL or MariaDB target can't be compared yet.", kind="compare_impossible")
+        return MysqlComparison(connect(self._server), timeout_s, lambda error, doing: translate(error, f"{doing} at {self._server}"))
 
     @contextmanager
     def _connected(self, doing: str) -> Iterator[Connection]:
