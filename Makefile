@@ -11,7 +11,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 ARGS ?=
 PYTEST_ARGS ?=
-# Most tests wait for servers and processes, so one more of them runs at a time than a small machine has cores.
+# Most tests wait for servers and processes, so one more of them runs at a time than a small machine has cores. Which files
+# begin is said in tests/conftest.py: the longest. By itself xdist takes the files with the fewest tests last, and those are the long ones.
 JOBS ?= 3
 
 # Debian splits ensurepip off into a package of its own; where it is missing the system's pip fills the environment instead.
@@ -30,7 +31,7 @@ demo: $(VENV)/.demo ## Watch the main job between two private PostgreSQL servers
 
 test: setup postgresql mariadb mysql check ## Check, then run all tests on real, private servers (JOBS=..., PYTEST_ARGS=...)
 	@echo "==> pytest"
-	@$(RUN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+	@$(RUN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: $(VENV)/.dev ## Lint, types, import contracts, references in the documentation
 	@echo "==> ruff";         $(RUN)/ruff check --quiet .

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,6 +36,19 @@ MARIADB, MYSQL = find_mariadb(), find_mysql()
 MYSQL_LIKES: list[MysqlInstallation | str] = [MARIADB[-1] if MARIADB else "MariaDB", MYSQL[-1] if MYSQL else "MySQL"]
 """What tests of both flavours run on. A mere name stands for a flavour that is not here: those tests are skipped, and counted."""
 _numbers = itertools.count()
+
+LONGEST = (
+    *(f"tests/crash/test_{plan}.py" for plan in ("connections", "kill", "servers", "fail_over", "stops", "stalls", "clock", "disk")),
+    "tests/types/",
+    "tests/exactness/",
+    "tests/integration/",
+)
+"""What runs first, because it takes longest: a core that is left alone with such a file at the end makes the whole run long."""
+
+ONE_WAY = ("tests/exactness/test_outside", "tests/exactness/test_tables_replaced", "tests/integration/", "tests/client/", "tests/docs/")
+"""Whole services between two servers: each such test runs in one direction, from the oldest to the newest PostgreSQL or back, so that both
+directions have half of them. With HEADWATER_TESTS=all, or where tests are named one by one, it runs in both. What is about
+the servers themselves (reading a log, writing, types, kinds of change) runs on both anyway."""
 
 
 class ClusterFactory(Protocol):
@@ -71,6 +85,25 @@ def pytest_report_header() -> str:
             raise pytest.UsageError(f"{module.name} is older than {source.name}; run `make setup` (or delete it)")
     servers = ", ".join([*(str(i.bin) for i in BOTH), *(i.name for i in MYSQL_LIKES if isinstance(i, MysqlInstallation))])
     return f"headwater: {'compiled' if compiled else 'uncompiled'} decoder; servers: {servers}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest first, and of `ONE_WAY` half."""
+    items.sort(key=lambda item: next((i for i, path in enumerate(LONGEST) if item.nodeid.startswith(path)), len(LONGEST)))
+    if os.environ.get("HEADWATER_TESTS") == "all" or any("::" in argument for argument in config.args) or config.option.keyword:
+        return
+    left_out = [item for item in items if item.nodeid.startswith(ONE_WAY) and _other_way(item)]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _other_way(item: pytest.Item) -> bool:
+    """Whether the test runs in the other direction; which one it runs in is told by its name, and so always the same."""
+    source = item.callspec.params.get("postgres") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+    if not isinstance(source, Installation) or len(BOTH) < 2:
+        return False
+    name = item.nodeid.replace(source.name, "")
+    return BOTH.index(source) != zlib.crc32(name.encode()) % len(BOTH)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -25,11 +25,14 @@ MYSQL_SESSION = "SET time_zone = '+00:00' /*!80003 , cte_max_recursion_depth = 1
 
 
 def wait_until(probe: Callable[[], T], timeout_s: float = 30.0, what: str = "the condition") -> T:
-    """Call `probe` until its answer is true, and return that answer; AssertionError after `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
+    """Call `probe` until its answer is true, and return that answer; AssertionError after `timeout_s`.
+
+    The longer it takes the less often it is called: what is waited for needs the machine as well."""
+    deadline, pause_s = time.monotonic() + timeout_s, 0.01
     while not (answer := probe()):
         assert time.monotonic() < deadline, f"{what} did not come true within {timeout_s} s"
-        time.sleep(0.02)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.2, 0.15)
     return answer
 
 

@@ -25,6 +25,9 @@ from psycopg.conninfo import make_conninfo
 from headwater.clusters.server import UNPRIVILEGED, ClusterError, PrivateServer, StopMode
 
 DEBIAN_ROOT = Path("/usr/lib/postgresql")
+SOCKET_DIRECTORY_MAX = 90
+"""Bytes of a path that leave room for the socket's name: the kernel takes 107 in all."""
+
 SETTINGS = {
     "wal_level": "logical",
     "max_wal_senders": "60",
@@ -32,7 +35,7 @@ SETTINGS = {
     "max_connections": "200",
     "max_logical_replication_workers": "10",
     "listen_addresses": "'127.0.0.1'",
-    "unix_socket_directories": "''",
+    "unix_socket_directories": "'.'",
     "shared_buffers": "'128MB'",
     "max_wal_size": "'4GB'",
     "log_timezone": "'UTC'",
@@ -108,7 +111,8 @@ class PrivatePostgres(PrivateServer):
     def dsn(self, dbname: str = "postgres", **more: str) -> str:
         """A connection string (`key=value`) for the superuser; `more` are further libpq parameters."""
         password = {"password": self.password} if self.password else {}
-        return make_conninfo(host=self.host, port=self.port, user=self.user, dbname=dbname, **password, **more)
+        parameters = {"host": self.host, "port": str(self.port), "user": self.user, "dbname": dbname, **password, **more}
+        return make_conninfo("", **parameters)
 
     def url(self, dbname: str = "postgres") -> str:
         """The same as a `postgresql://` address."""
@@ -116,15 +120,20 @@ class PrivatePostgres(PrivateServer):
         return f"postgresql://{self.user}{secret}@{self.host}:{self.port}/{dbname}"
 
     def connect(self, dbname: str = "postgres", *, autocommit: bool = True) -> psycopg.Connection[Any]:
-        """A connection of the superuser; the caller closes it."""
-        return psycopg.connect(self.dsn(dbname), autocommit=autocommit)
+        """A connection of the superuser; the caller closes it. It costs a fraction of one with a password, so it may be made in a loop."""
+        return psycopg.connect(self.dsn(dbname, **self._socket()), autocommit=autocommit)
+
+    def _socket(self) -> dict[str, str]:
+        """The way in by the socket in the data directory, which only its owner and root can reach; empty where its path is too long."""
+        data = str(self._home / "data")
+        return {"host": data} if len(data.encode()) <= SOCKET_DIRECTORY_MAX else {}
 
     def _make(self) -> None:
         if self._account is not None:
             self._bin = _reachable(self.installation, self._identity)
         auth = ["--auth=trust"]
         if self.password:
-            auth = ["--auth=scram-sha-256", f"--pwfile={self._secret('password', self.password)}"]
+            auth = ["--auth-host=scram-sha-256", "--auth-local=trust", f"--pwfile={self._secret('password', self.password)}"]
         self._initdb(auth)
         (self._home / "password").unlink(missing_ok=True)
         with (self._home / "data" / "postgresql.conf").open("a") as conf:
