@@ -28,13 +28,15 @@ from headwater.clusters import (
     find_mysql,
     find_postgres,
 )
-from tests.databases import Database, MysqlDatabase
+from tests.databases import AnyDatabase, Database, MysqlDatabase, create
+from tests.pairs import POSTGRES, Sides
 
 INSTALLATIONS = find_postgres()
 BOTH = list(dict.fromkeys(INSTALLATIONS[:1] + INSTALLATIONS[-1:]))
 MARIADB, MYSQL = find_mariadb(), find_mysql()
 MYSQL_LIKES: list[MysqlInstallation | str] = [MARIADB[-1] if MARIADB else "MariaDB", MYSQL[-1] if MYSQL else "MySQL"]
 """What tests of both flavours run on. A mere name stands for a flavour that is not here: those tests are skipped, and counted."""
+AnyServer = PrivatePostgres | MysqlServer
 _numbers = itertools.count()
 
 LONGEST = (
@@ -200,8 +202,7 @@ def make_database() -> Iterator[DatabaseFactory]:
     with ExitStack() as stack:
 
         def make(cluster: Any, encoding: str = "") -> Any:
-            kind = MysqlDatabase if isinstance(cluster, MysqlServer) else Database
-            database = kind.create(cluster, _free_name(), *filter(None, [encoding]))
+            database = create(cluster, _free_name(), encoding)
             stack.callback(database.drop)
             return database
 
@@ -236,6 +237,61 @@ def source_database(postgres: PrivatePostgres, make_database: DatabaseFactory) -
 def target_database(other_postgres: PrivatePostgres, make_database: DatabaseFactory) -> Database:
     """A fresh database to write to, on the other server than `source_database`."""
     return make_database(other_postgres)
+
+
+@pytest.fixture(scope="session")
+def make_servers(
+    shared_cluster: Callable[[Installation, str], PrivatePostgres], shared_mysql: Callable[[MysqlInstallation, str], MysqlServer]
+) -> Callable[[str], tuple[AnyServer, AnyServer]]:
+    """The two shared servers of a pair of `pairs`."""
+
+    def get(kind: str, role: str) -> AnyServer:
+        if kind in ("oldest", "newest"):
+            return shared_cluster(BOTH[0] if kind == "oldest" else BOTH[-1], role)
+        return shared_mysql(_newest(MARIADB, "MariaDB") if kind == "mariadb" else _newest(MYSQL, "MySQL"), role)
+
+    def get_both(pair: str) -> tuple[AnyServer, AnyServer]:
+        source, target = pair.split("-")
+        first, second = get(source, "first"), get(target, "first")
+        return first, get(target, "second") if second is first else second
+
+    return get_both
+
+
+@pytest.fixture
+def make_sides(
+    make_servers: Callable[[str], tuple[AnyServer, AnyServer]], make_database: Callable[[AnyServer], AnyDatabase]
+) -> Callable[[str], Sides]:
+    """Makes fresh databases on two servers for a pair of `pairs`."""
+
+    def make(pair: str) -> Sides:
+        source, target = make_servers(pair)
+        return make_database(source), make_database(target)
+
+    return make
+
+
+@pytest.fixture
+def make_own_sides(make_cluster: ClusterFactory, make_mariadb: MysqlFactory, make_mysql: MysqlFactory) -> Callable[[str], Sides]:
+    """The same on two servers that the test may stop, kill and restart."""
+    start: dict[str, Callable[[], AnyServer]] = {
+        "oldest": lambda: make_cluster(BOTH[0]),
+        "newest": lambda: make_cluster(BOTH[-1]),
+        "mariadb": make_mariadb,
+        "mysql": make_mysql,
+    }
+
+    def make(pair: str) -> Sides:
+        source, target = (start[kind]() for kind in pair.split("-"))
+        return create(source, "s"), create(target, "t")
+
+    return make
+
+
+@pytest.fixture(params=POSTGRES)
+def sides(request: pytest.FixtureRequest, make_sides: Callable[[str], Sides]) -> Sides:
+    """Fresh databases on two servers, see `pairs`."""
+    return make_sides(request.param)
 
 
 @pytest.fixture

@@ -143,6 +143,12 @@ class AnyDatabase(Protocol):
     def series(self, first: int, last: int) -> str:
         """What gives the numbers from `first` to `last` as the column `i`, for a FROM."""
 
+    def at(self, moment: str) -> str:
+        """A literal of its type for moments, from one in UTC."""
+
+    def record(self, name: str) -> tuple[str, str]:
+        """Schema and name of one of the tables that a task keeps at its target, for example of its checkpoint."""
+
     def drop(self) -> None:
         """Remove the database, whoever is still connected."""
 
@@ -207,6 +213,14 @@ class Database:
     def series(self, first: int, last: int) -> str:
         """See `AnyDatabase`."""
         return f"generate_series({first}, {last}) AS series(i)"
+
+    def at(self, moment: str) -> str:
+        """See `AnyDatabase`."""
+        return f"timestamptz '{moment}+00'"
+
+    def record(self, name: str) -> tuple[str, str]:
+        """See `AnyDatabase`."""
+        return "headwater", name
 
     @classmethod
     def create(cls, cluster: PrivatePostgres, name: str, encoding: str = "UTF8") -> Database:
@@ -293,6 +307,14 @@ class MysqlDatabase:
         counted = f"SELECT {first} AS i UNION ALL SELECT i + 1 FROM counted WHERE i < {last}"
         return f"(WITH RECURSIVE counted AS ({counted}) SELECT i FROM counted) AS series"
 
+    def at(self, moment: str) -> str:
+        """See `AnyDatabase`."""
+        return f"TIMESTAMP '{moment}'"
+
+    def record(self, name: str) -> tuple[str, str]:
+        """See `AnyDatabase`."""
+        return self.name, f"headwater_{name}"
+
     @classmethod
     def create(cls, cluster: MysqlServer, name: str, charset: str = "utf8mb4") -> MysqlDatabase:
         """Make the database."""
@@ -309,6 +331,13 @@ class MysqlDatabase:
             for (user,) in cursor.fetchall():
                 _end_session(cursor, user)
             cursor.execute(f"DROP DATABASE IF EXISTS `{self.name}`")
+
+
+def create(server: PrivatePostgres | MysqlServer, name: str, encoding: str = "") -> AnyDatabase:
+    """Make a database in a server of any kind."""
+    if isinstance(server, MysqlServer):
+        return MysqlDatabase.create(server, name, *filter(None, [encoding]))
+    return Database.create(server, name, *filter(None, [encoding]))
 
 
 def _end_session(cursor: pymysql.cursors.Cursor, user: int) -> None:

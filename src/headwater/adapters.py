@@ -33,6 +33,9 @@ TARGETS = {
 }
 """Type of data source -> `module:factory(id, content, secrets)` of its `Target`."""
 
+KINDS = tuple(sorted(SOURCES.keys() | TARGETS.keys()))
+"""All types of data sources that something reads or writes."""
+
 
 def source(kind: str, source_id: str, content: Content, secrets: Secrets) -> Source:
     """The source adapter for a connection; connects to nothing.
@@ -62,6 +65,11 @@ def source_of(data_source: DataSource) -> Source:
 def target_of(data_source: DataSource) -> Target:
     """The target adapter for a saved data source."""
     return target(data_source.type, data_source.id, data_source.content, data_source.secrets)
+
+
+def default_schema(data_source: DataSource) -> str:
+    """Where a bare table name lies: what PostgreSQL calls a schema is a database elsewhere, and a data source names one."""
+    return "public" if data_source.type == "POSTGRESQL" else str(data_source.content["database_name"])
 
 
 def knock(side: str, connection: Connection) -> None:

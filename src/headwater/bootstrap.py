@@ -116,7 +116,7 @@ def assemble(settings: Settings, store: Store, key: bytes) -> Parts:
     clock = SystemClock()
     journal_dir = partial(adapters.journal_directory, settings.data_dir)
     open_journal = adapters.journal_opener(settings.data_dir)
-    connections = Connections(adapters.source_of, adapters.target_of)
+    connections = Connections(adapters.source_of, adapters.target_of, adapters.KINDS, adapters.default_schema)
     runtime, knocker = LocalRuntime(), Knocker()
 
     def complete_resets() -> frozenset[str]:  # resets need the supervisor, which needs them

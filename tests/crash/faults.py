@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 from tests.crash.headwater_process import Victim, now_ms
 from tests.crash.plans import Fault
@@ -21,7 +21,7 @@ SIDES: tuple[Side, ...] = ("source", "target")
 def killed(victim: Victim) -> Fault:
     """kill -9 of one of ours; the service is started again, as whatever watches over it would."""
 
-    def strike(stage: Stage, random: Random) -> None:
+    def strike(stage: Stage[Any], random: Random) -> None:
         with stage.exclusive:
             if victim == "service":
                 stage.headwater.kill()
@@ -35,14 +35,14 @@ def killed(victim: Victim) -> Fault:
 def frozen(victim: Victim) -> Fault:
     """SIGSTOP, and SIGCONT a moment later."""
 
-    def strike(stage: Stage, random: Random) -> None:
+    def strike(stage: Stage[Any], random: Random) -> None:
         with stage.exclusive, stage.headwater.frozen(victim):
             time.sleep(random.uniform(0.1, 1.0))
 
     return Fault(f"SIGSTOP and SIGCONT of the {victim}", 5.0, strike)
 
 
-def reset_in_between(stage: Stage, random: Random) -> None:
+def reset_in_between(stage: Stage[Any], random: Random) -> None:
     """A reset, to a moment or to the beginning, and kill -9 while it goes on."""
     moment = random.randint(stage.began_ms, now_ms()) if random.random() < 0.6 else None
     call = threading.Thread(target=stage.headwater.try_reset, args=(stage.task_id, moment), daemon=True)
@@ -72,7 +72,7 @@ PROCESSES = [make(victim) for victim in ("apply", "capture", "service") for make
 def restarted(side: Side) -> Fault:
     """A server that crashes, is away for a moment, and comes back."""
 
-    def strike(stage: Stage, random: Random) -> None:
+    def strike(stage: Stage[Any], random: Random) -> None:
         cluster = stage.databases[side].cluster
         with stage.servers:
             cluster.stop("immediate")
@@ -87,20 +87,29 @@ def restarted(side: Side) -> Fault:
 def sessions_ended(side: Side) -> Fault:
     """Somebody ends all our sessions there."""
 
-    def strike(stage: Stage, random: Random) -> None:
+    def strike(stage: Stage[Any], random: Random) -> None:
         with stage.servers:
             stage.sides[side].end_sessions()
 
     return Fault(f"our sessions at the {side} are ended", 5.0, strike)
 
 
-def _locked(stage: Stage, random: Random) -> None:
-    table = random.choice(("account", "transfer", "headwater.checkpoint"))
+def _locked(stage: Stage[Any], random: Random) -> None:
+    table = random.choice(("account", "transfer", ".".join(stage.target.record("checkpoint"))))
     with stage.servers, stage.sides["target"].lock(table):
         time.sleep(random.uniform(0.2, 1.5))
 
 
 LOCKED = Fault("a lock on a target table", 5.0, _locked)
+
+
+def _rotated(stage: Stage[Any], random: Random) -> None:
+    with stage.servers:
+        stage.source.run("FLUSH BINARY LOGS")
+
+
+ROTATED = Fault("the source begins a new log file", 5.0, _rotated)
+"""Of MariaDB and MySQL."""
 
 SERVERS = [*(restarted(side) for side in SIDES), *(sessions_ended(side) for side in SIDES), LOCKED]
 
@@ -111,7 +120,7 @@ SERVERS = [*(restarted(side) for side in SIDES), *(sessions_ended(side) for side
 def cut(side: Side) -> Fault:
     """All connections are reset at once."""
 
-    def strike(stage: Stage, random: Random) -> None:
+    def strike(stage: Stage[Any], random: Random) -> None:
         stage.doors[side].cut()
 
     return Fault(f"connections to the {side} are reset", 5.0, strike)
@@ -120,7 +129,7 @@ def cut(side: Side) -> Fault:
 def closed(side: Side) -> Fault:
     """All connections are reset, and new ones for a while as well."""
 
-    def strike(stage: Stage, random: Random) -> None:
+    def strike(stage: Stage[Any], random: Random) -> None:
         with stage.doors[side].closed():
             time.sleep(random.uniform(0.2, 1.5))
 
@@ -130,7 +139,7 @@ def closed(side: Side) -> Fault:
 def stalled(side: Side) -> Fault:
     """Nothing comes through for a while, and nobody is told."""
 
-    def strike(stage: Stage, random: Random) -> None:
+    def strike(stage: Stage[Any], random: Random) -> None:
         with stage.doors[side].stalled():
             time.sleep(random.uniform(0.2, 1.5))
 
@@ -140,14 +149,14 @@ def stalled(side: Side) -> Fault:
 def slow(side: Side) -> Fault:
     """Everything takes longer for a while."""
 
-    def strike(stage: Stage, random: Random) -> None:
+    def strike(stage: Stage[Any], random: Random) -> None:
         with stage.doors[side].slow(random.uniform(0.005, 0.05)):
             time.sleep(random.uniform(0.5, 1.5))
 
     return Fault(f"connections to the {side} are slow", 5.0, strike)
 
 
-def _robbed(stage: Stage, random: Random) -> None:
+def _robbed(stage: Stage[Any], random: Random) -> None:
     door = stage.doors["target"]
     door.rob()
     wait_until(lambda: door.robbed, 60, "a COMMIT to rob of its answer")
@@ -155,4 +164,13 @@ def _robbed(stage: Stage, random: Random) -> None:
 
 ROBBED = Fault("the answer of a COMMIT is lost", 5.0, _robbed)
 
-CONNECTIONS = [ROBBED, *(make(side) for side in SIDES for make in (cut, closed, stalled, slow))]
+
+def _torn(stage: Stage[Any], random: Random) -> None:
+    door = stage.doors["source"]
+    door.tear()
+    wait_until(lambda: door.torn, 60, "something to tear")
+
+
+TORN = Fault("an answer of the source ends in its middle", 5.0, _torn)
+
+CONNECTIONS = [ROBBED, TORN, *(make(side) for side in SIDES for make in (cut, closed, stalled, slow))]

@@ -11,13 +11,14 @@ import os
 import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from tests.crash.stage import Stage
 
-Strike = Callable[[Stage, Random], None]
+Strike = Callable[[Stage[Any], Random], None]
 
 MINUTES = float(os.environ.get("HEADWATER_CRASH_MINUTES", "0"))
 """How long each plan goes on; 0: for its number of rounds."""
@@ -49,13 +50,14 @@ class Healing:
     seconds: float
 
 
-def play(stage: Stage, faults: Sequence[Fault], rounds: int) -> None:
+def play(stage: Stage[Any], faults: Sequence[Fault], rounds: int) -> None:
     """Play rounds, then hold the healing times against what is said of each fault."""
     healings: list[Healing] = []
     deadline = time.monotonic() + MINUTES * 60
     number = 0
+    order = _shuffled(stage.random, faults)
     while time.monotonic() < deadline if MINUTES else number < rounds:
-        healings.append(_round(stage, faults, number))
+        healings.append(_round(stage, next(order), stage.random.choice(faults), number))
         number += 1
     print(f"{number} rounds; seconds until the target moved on again (median, longest):")
     for fault in dict.fromkeys(faults):
@@ -68,8 +70,13 @@ def play(stage: Stage, faults: Sequence[Fault], rounds: int) -> None:
         assert max(seconds) <= HEALING_MAX_S, f"{stage.seed}: {fault.name} took {max(seconds)} s to heal"
 
 
-def _round(stage: Stage, faults: Sequence[Fault], number: int) -> Healing:
-    fault, second = stage.random.choice(faults), stage.random.choice(faults)
+def _shuffled(random: Random, faults: Sequence[Fault]) -> Iterator[Fault]:
+    """The faults for ever, in another order each time, none twice before all were there."""
+    while True:
+        yield from random.sample(faults, len(faults))
+
+
+def _round(stage: Stage[Any], fault: Fault, second: Fault, number: int) -> Healing:
     aside = Random(stage.random.random())
     time.sleep(stage.random.uniform(0, 0.3))  # the moment is the point, not the waiting
     if stage.random.random() >= OVERLAP or second is fault:
@@ -82,7 +89,7 @@ def _round(stage: Stage, faults: Sequence[Fault], number: int) -> Healing:
         raise AssertionError(f"round {number}, after {fault.name}: {error}") from error
 
 
-def _both(stage: Stage, first: Fault, second: Fault, aside: Random) -> None:
+def _both(stage: Stage[Any], first: Fault, second: Fault, aside: Random) -> None:
     """Strike twice at the same time."""
     errors: list[BaseException] = []
 

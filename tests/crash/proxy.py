@@ -1,4 +1,4 @@
-"""A door before a server, which the tests cut, close, stall, slow down, lead elsewhere, swallow everything at, or rob of an answer."""
+"""A door before a server: the tests cut, close, stall or slow it, lead it elsewhere, have it swallow all, or rob it of (half) an answer."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Proxy:
         self.shut = False  # new connections are reset at once
         self._flowing = threading.Event()
         self._flowing.set()
-        self._rob = threading.Event()
+        self._rob, self._tear = threading.Event(), threading.Event()
         self._passages: set[Passage] = set()
         self._listener = socket.create_server((self.host, 0))
         self.port = int(self._listener.getsockname()[1])
@@ -122,6 +122,15 @@ class Proxy:
         """True once `rob` has found its COMMIT."""
         return not self._rob.is_set()
 
+    def tear(self) -> None:
+        """Of the next piece of data that the server sends hand over the first half, and reset its connection."""
+        self._tear.set()
+
+    @property
+    def torn(self) -> bool:
+        """True once `tear` has found its piece."""
+        return not self._tear.is_set()
+
     def _accept(self) -> None:
         while True:
             try:
@@ -161,6 +170,11 @@ class Proxy:
                     self._rob.clear()
                     passage.robbed = True
                 if not asking and passage.robbed:
+                    reset = True
+                    break
+                if not asking and self._tear.is_set() and len(data) > 1:
+                    self._tear.clear()
+                    goal.sendall(data[: len(data) // 2])
                     reset = True
                     break
                 goal.sendall(data)

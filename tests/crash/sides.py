@@ -49,6 +49,10 @@ class Side(ABC, Generic[S]):
         """Nobody else reads or writes the table, for the body of the `with`; the server's number of the session that holds it."""
 
     @abstractmethod
+    def waiting(self) -> bool:
+        """Whether any session at the database waits for a lock."""
+
+    @abstractmethod
     def kept_log(self) -> int:
         """Bytes of log that the server keeps because of us."""
 
@@ -96,6 +100,10 @@ class PostgresSide(Side[Database]):
             connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
             yield connection.info.backend_pid
             connection.rollback()
+
+    def waiting(self) -> bool:
+        waits = "wait_event_type = 'Lock' AND datname = current_database()"
+        return self._number(f"SELECT count(*) FROM pg_stat_activity WHERE {waits}") > 0
 
     def kept_log(self) -> int:
         kept = "max(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn))"
@@ -149,6 +157,11 @@ class MysqlSide(Side[MysqlDatabase]):
         with self.database.session() as session:
             session.execute(f"LOCK TABLES {table} WRITE")
             yield int(session.execute("SELECT connection_id()")[0][0])
+
+    def waiting(self) -> bool:
+        rows = "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+        tables = "SELECT 1 FROM information_schema.processlist WHERE state LIKE 'Waiting for table%'"
+        return bool(self.database.rows(f"{rows} UNION ALL {tables}"))
 
     def kept_log(self) -> int:
         return 0

@@ -124,7 +124,8 @@ class Stage(Generic[D]):
         self.check()
         try:
             watch = self._watch = self._watch or self.target.session(autocommit=True)
-            return transfers.exact(watch, self.task_id) and all(transfers.applied(watch, writer) >= number for writer, number in wanted)
+            seen = transfers.exact(watch, self.target, self.task_id)
+            return seen and all(transfers.applied(watch, writer) >= number for writer, number in wanted)
         except AWAY:
             self._watch = None
             return False
@@ -212,7 +213,7 @@ class Stage(Generic[D]):
         for id_ in self.ids.values():
             headwater.call("delete_data_source", id_)
         assert self.sides["source"].left_behind() == []
-        assert self.target.rows("SELECT task_id FROM headwater.checkpoint") == []
+        assert self.target.rows(f"SELECT task_id FROM {'.'.join(self.target.record('checkpoint'))}") == []
         headwater.kill()
         assert headwater.processes() == []
 

@@ -38,10 +38,10 @@ SCHEMA = (
 TWICE = "SELECT writer, number, times FROM ledger WHERE times > 1 ORDER BY 1, 2 LIMIT 3"
 
 EXACT = """
-SELECT c.next_offset >= c.exact_from AND (SELECT count(*) = %s FROM headwater.table_state s WHERE s.task_id = %s AND s.state = 'copied')
-FROM headwater.checkpoint c WHERE c.task_id = %s
+SELECT c.next_offset >= c.exact_from AND (SELECT count(*) = %s FROM {states} s WHERE s.task_id = %s AND s.state = 'copied')
+FROM {checkpoint} c WHERE c.task_id = %s
 """
-BOOKS = "SELECT 1 FROM information_schema.tables WHERE table_schema = 'headwater' AND table_name = 'table_state'"
+THERE = "SELECT 1 FROM information_schema.tables WHERE (table_schema, table_name) = (%s, %s)"
 
 WRONG_BALANCES = """
 SELECT a.id, a.balance, moved.amount FROM account a LEFT JOIN (
@@ -185,7 +185,7 @@ class Checker(threading.Thread):
                 session.rollback()
 
     def _look(self, session: Session) -> None:
-        if not exact(session, self._task_id):
+        if not exact(session, self._target, self._task_id):
             self.findings.not_exact += 1
             return
         self.findings.exact += 1
@@ -209,9 +209,11 @@ def equal(source: AnyDatabase, target: AnyDatabase) -> bool:
     return all(source.rows(query) == target.rows(query) for query in (f"SELECT * FROM {table} ORDER BY 1, 2" for table in TABLES))
 
 
-def exact(session: Session, task_id: str) -> bool:
+def exact(session: Session, target: AnyDatabase, task_id: str) -> bool:
     """Whether the target claims to show a state that the source had."""
-    return bool(session.execute(BOOKS) and _one(session, EXACT, len(TABLES), task_id, task_id))
+    states, checkpoint = target.record("table_state"), target.record("checkpoint")
+    query = EXACT.format(states=".".join(states), checkpoint=".".join(checkpoint))
+    return bool(session.execute(THERE, states) and _one(session, query, len(TABLES), task_id, task_id))
 
 
 def applied(session: Session, writer: int) -> int:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, Self
 
 import psycopg
 from psycopg import sql
@@ -20,15 +21,17 @@ from headwater.ports.store import Mapping
 from headwater.services.data_sources import Connections
 from headwater.services.locks import TaskLocks
 from headwater.services.mappings import Mappings, Unmapped
-from tests.databases import Database, wait_until
+from tests.databases import AnyDatabase, D, Database, wait_until
 from tests.integration.reset_world import ResetWorld, now_ms
+from tests.integration.world import alike
 
+Rows = Sequence[Any]
 TASK = "t"
-MARKER = "CREATE TABLE public.marker (id int PRIMARY KEY)"
+MARKER = "CREATE TABLE marker (id int PRIMARY KEY)"
 PARTITIONED = "SELECT relkind = 'p' FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE (nspname, relname) = (%s, %s)"
 
 
-class ExactWorld(ResetWorld):
+class ExactWorld(ResetWorld[D]):
     """A `ResetWorld` whose task covers all tables. `unmapped` is what automatic mapping left out, with the reasons."""
 
     unmapped: list[Unmapped]
@@ -43,7 +46,7 @@ class ExactWorld(ResetWorld):
 
     def map_by_name(self) -> list[Unmapped]:
         """Map every table that is not mapped yet; what is left out comes back."""
-        connections = Connections(adapters.source_of, adapters.target_of)
+        connections = Connections(adapters.source_of, adapters.target_of, adapters.KINDS, adapters.default_schema)
         made, unmapped = Mappings(self.store, connections, TaskLocks(), now_ms).by_name(self.task(TASK))
         self.store.save_mappings(made)
         return unmapped
@@ -58,7 +61,7 @@ class ExactWorld(ResetWorld):
         return [str(one) for one in [*found, *adapters.target_of(target).check(mappings)]]
 
     @contextmanager
-    def following(self) -> Iterator[ExactWorld]:
+    def following(self) -> Iterator[Self]:
         """The data plane, with the task started and caught up."""
         with self.running():
             self.wish(TASK, True)
@@ -68,10 +71,10 @@ class ExactWorld(ResetWorld):
     def settle(self, timeout_s: float = 60.0) -> None:
         """Wait until everything that was committed at the source is in the target; a task that fails meanwhile fails the test."""
         mark = next(self._marks)
-        self.source.run(f"INSERT INTO public.marker VALUES ({mark})")
-        arrived = f"SELECT 1 FROM public.marker WHERE id = {mark}"
-        with self.target.connect() as connection:
-            wait_until(lambda: self._alive() and connection.execute(arrived.encode()).fetchone(), timeout_s, "the marker arrives")
+        self.source.run(f"INSERT INTO marker VALUES ({mark})")
+        arrived = f"SELECT 1 FROM marker WHERE id = {mark}"
+        with self.target.session(autocommit=True) as session:
+            wait_until(lambda: self._alive() and session.execute(arrived), timeout_s, "the marker arrives")
         wait_until(lambda: self._alive() and self.state(TASK) == "following", timeout_s, "the task follows")
 
     def _alive(self) -> bool:
@@ -81,13 +84,30 @@ class ExactWorld(ResetWorld):
 
     def differences(self) -> dict[str, str]:
         """By source table: how source and target differ; empty where they are equal."""
-        with self.source.connect() as source, self.target.connect() as target:
-            found = {m.source_table: self._difference(m, source, target) for m in self.store.mappings(TASK)}
+        look = self._look_at_values
+        if isinstance(self.source, Database) and isinstance(self.target, Database):
+            look = self._look_at_texts
+        found = {m.source_table: self._difference(*look(m)) for m in self.store.mappings(TASK)}
         return {table: difference for table, difference in found.items() if difference}
 
-    def _difference(self, mapping: Mapping, source: psycopg.Connection[object], target: psycopg.Connection[object]) -> str:
-        here = content(source, TableName.parse(mapping.source_table, "public"), [c.source for c in mapping.columns])
-        there = content(target, TableName.parse(mapping.target_table, "public"), [c.target for c in mapping.columns])
+    def _look_at_texts(self, mapping: Mapping) -> tuple[Rows, Rows]:
+        """The rows of both sides as the texts of their values."""
+        here, there = TableName.parse(mapping.source_table, "public"), TableName.parse(mapping.target_table, "public")
+        with self.source.session() as source, self.target.session() as target:
+            return (
+                content(source.connection, here, [c.source for c in mapping.columns]),
+                content(target.connection, there, [c.target for c in mapping.columns]),
+            )
+
+    def _look_at_values(self, mapping: Mapping) -> tuple[Rows, Rows]:
+        """The rows of both sides as the values that their drivers make of them."""
+        here, there = ", ".join(c.source for c in mapping.columns), ", ".join(c.target for c in mapping.columns)
+        return (
+            sorted(alike(self.source.rows(f"SELECT {here} FROM {mapping.source_table}")), key=repr),
+            sorted(alike(self.target.rows(f"SELECT {there} FROM {mapping.target_table}")), key=repr),
+        )
+
+    def _difference(self, here: Rows, there: Rows) -> str:
         if here == there:
             return ""
         lacks, surplus = [row for row in here if row not in there], [row for row in there if row not in here]
@@ -114,12 +134,13 @@ def content(connection: psycopg.Connection[object], table: TableName, columns: l
         return sorted(b"".join(bytes(block) for block in rows).split(b"\n"))
 
 
-def _few(rows: list[bytes]) -> str:
-    return f"{len(rows)}: {[row[:80] for row in rows[:3]]}"
+def _few(rows: Rows) -> str:
+    return f"{len(rows)}: {[repr(row)[:80] for row in rows[:3]]}"
 
 
-def moment(database: Database) -> int:
+def moment(database: AnyDatabase) -> int:
     """Now by the database's clock, in ms; what commits from here on is later."""
-    now = int(database.rows("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 1")[0][0])
+    clock = "unix_timestamp(now(3))" if database.type == "MYSQL" else "extract(epoch FROM clock_timestamp())"
+    now = int(database.rows(f"SELECT floor({clock} * 1000) + 1")[0][0])
     wait_until(lambda: time.time_ns() // 1_000_000 > now, what="a millisecond")
     return now

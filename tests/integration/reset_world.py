@@ -51,7 +51,7 @@ class ResetWorld(World[D]):
 
     def restart_resets(self) -> None:
         """The reset service as a new process has it."""
-        connections = Connections(adapters.source_of, adapters.target_of)
+        connections = Connections(adapters.source_of, adapters.target_of, adapters.KINDS, adapters.default_schema)
         opener = adapters.journal_opener(self.directory)
         self.resets = Resets(self.store, connections, opener, self.supervisor, TaskLocks(), now_ms, self.supervisor.nudge)
 

@@ -7,31 +7,43 @@ from pathlib import Path
 
 import pytest
 
-from tests.databases import Database, wait_until
+from tests.crash.sides import side_of
+from tests.databases import AnyDatabase, wait_until
 from tests.integration.world import World
+from tests.pairs import CROSSED, POSTGRES, Sides, on
 
-TABLES = (
-    "CREATE TABLE customers (id bigint PRIMARY KEY, name text NOT NULL, note text)",
-    "CREATE TABLE orders (id bigint PRIMARY KEY, customer bigint REFERENCES customers, amount numeric(12,2), placed timestamptz)",
-)
-FILL = (
-    "INSERT INTO customers SELECT i, 'name ' || i, repeat('x', i % 50) FROM generate_series(1, 2000) i",
-    "INSERT INTO orders SELECT i, 1 + i % 2000, i * 1.25, timestamptz '2026-01-01 00:00+00' FROM generate_series(1, 5000) i",
-)
+
+def tables(database: AnyDatabase) -> tuple[str, ...]:
+    """Their statements."""
+    referring = "customer bigint, FOREIGN KEY (customer) REFERENCES customers (id)"
+    return (
+        "CREATE TABLE customers (id bigint PRIMARY KEY, name text NOT NULL, note text)",
+        f"CREATE TABLE orders (id bigint PRIMARY KEY, amount numeric(12,2), placed {database.instant}, {referring})",
+    )
+
+
+def rows(database: AnyDatabase) -> tuple[str, ...]:
+    """The statements that fill the tables."""
+    return (
+        f"INSERT INTO customers SELECT i, concat('name ', i), repeat('x', i % 50) FROM {database.series(1, 2000)}",
+        f"INSERT INTO orders SELECT i, i * 1.25, {database.at('2026-01-01 00:00:00')}, 1 + i % 2000 FROM {database.series(1, 5000)}",
+    )
 
 
 @pytest.fixture
-def world(tmp_path: Path, source_database: Database, target_database: Database) -> Iterator[World]:
+def world(tmp_path: Path, sides: Sides) -> Iterator[World[AnyDatabase]]:
     """A world over two servers with the same two empty tables, filled at the source; a task `t` over both."""
-    source_database.run(*TABLES, *FILL)
-    target_database.run(*TABLES)
-    made = World(tmp_path, source_database, target_database)
+    source, target = sides
+    source.run(*tables(source), *rows(source))
+    target.run(*tables(target))
+    made = World(tmp_path, source, target)
     made.add_task("t", ["customers", "orders"])
     yield made
     made.store.close()
 
 
-def test_copies_then_follows_all_kinds_of_change(world: World) -> None:
+@on(*POSTGRES, *CROSSED)
+def test_copies_then_follows_all_kinds_of_change(world: World[AnyDatabase]) -> None:
     with world.running():
         world.wish("t", True)
         world.await_same("customers", "orders")
@@ -43,13 +55,13 @@ def test_copies_then_follows_all_kinds_of_change(world: World) -> None:
             "DELETE FROM orders WHERE id % 7 = 0",
         )
         world.await_same("customers", "orders")
-        world.source.run("TRUNCATE orders", "INSERT INTO orders VALUES (1, 1, NULL, NULL)")
+        world.source.run("TRUNCATE TABLE orders", "INSERT INTO orders VALUES (1, NULL, NULL, 1)")
         world.await_same("customers", "orders")
         wait_until(lambda: world.report("t").rows_deleted > 0)
         assert {t.state for t in world.report("t").tables} == {"copied"}
 
 
-def test_a_stopped_task_goes_on_where_it_stood_and_capture_never_pauses(world: World) -> None:
+def test_a_stopped_task_goes_on_where_it_stood_and_capture_never_pauses(world: World[AnyDatabase]) -> None:
     with world.running():
         world.wish("t", True)
         world.await_same("customers", "orders")
@@ -67,7 +79,8 @@ def test_a_stopped_task_goes_on_where_it_stood_and_capture_never_pauses(world: W
         assert len(copies) == 1
 
 
-def test_the_service_goes_on_after_a_restart(world: World) -> None:
+@on(*POSTGRES, "mariadb-mariadb")
+def test_the_service_goes_on_after_a_restart(world: World[AnyDatabase]) -> None:
     with world.running():
         world.wish("t", True)
         world.await_same("customers", "orders")
@@ -81,10 +94,11 @@ def test_the_service_goes_on_after_a_restart(world: World) -> None:
 
 
 @pytest.mark.crash
+@on(*POSTGRES, "mariadb-mariadb")
 @pytest.mark.parametrize("kind", ["capture", "apply"])
-def test_a_killed_worker_is_started_again_and_nothing_is_lost_or_twice_p1_p3(world: World, kind: str) -> None:
+def test_a_killed_worker_is_started_again_and_nothing_is_lost_or_twice_p1_p3(world: World[AnyDatabase], kind: str) -> None:
     counts = "CREATE TABLE counts (id bigint PRIMARY KEY, n bigint)"
-    world.source.run(counts, "INSERT INTO counts SELECT i, 0 FROM generate_series(1, 50) i")
+    world.source.run(counts, f"INSERT INTO counts SELECT i, 0 FROM {world.source.series(1, 50)}")
     world.target.run(counts)
     world.add_mapping("t", "counts")
     with world.running():
@@ -100,7 +114,7 @@ def test_a_killed_worker_is_started_again_and_nothing_is_lost_or_twice_p1_p3(wor
     assert world.target.rows("SELECT DISTINCT n FROM counts") == [(90,)]
 
 
-def test_two_tasks_share_one_slot_and_one_capture(world: World) -> None:
+def test_two_tasks_share_one_slot_and_one_capture(world: World[AnyDatabase]) -> None:
     world.target.run("CREATE TABLE mirror (id bigint PRIMARY KEY, name text)")
     world.add_task("u", [], frozenset({"INSERT", "UPDATE"}))
     world.add_mapping("u", "customers", ("id", "name"), target="mirror")
@@ -116,7 +130,7 @@ def test_two_tasks_share_one_slot_and_one_capture(world: World) -> None:
         assert len(world.source.rows("SELECT 1 FROM pg_replication_slots WHERE database = current_database()")) == 1
 
 
-def test_a_task_that_replicates_no_deletes_keeps_rows(world: World) -> None:
+def test_a_task_that_replicates_no_deletes_keeps_rows(world: World[AnyDatabase]) -> None:
     world.target.run("CREATE TABLE mirror (id bigint PRIMARY KEY, name text)")
     world.add_task("u", [], frozenset({"INSERT", "UPDATE"}))
     world.add_mapping("u", "customers", ("id", "name"), target="mirror")
@@ -131,7 +145,8 @@ def test_a_task_that_replicates_no_deletes_keeps_rows(world: World) -> None:
         assert world.target.rows("SELECT count(*) FROM mirror WHERE id = 2") == [(1,)]
 
 
-def test_a_table_that_is_added_to_a_task_is_copied_and_the_others_are_not(world: World) -> None:
+@on(*POSTGRES, "mariadb-newest")
+def test_a_table_that_is_added_to_a_task_is_copied_and_the_others_are_not(world: World[AnyDatabase]) -> None:
     with world.running():
         world.wish("t", True)
         world.await_same("customers", "orders")
@@ -140,7 +155,7 @@ def test_a_table_that_is_added_to_a_task_is_copied_and_the_others_are_not(world:
         world.await_state("t", "stopped")
         for side in (world.source, world.target):
             side.run("CREATE TABLE extra (id bigint PRIMARY KEY, v text)")
-        world.source.run("INSERT INTO extra SELECT i, 'v' FROM generate_series(1, 1000) i", "DELETE FROM orders WHERE id < 100")
+        world.source.run(f"INSERT INTO extra SELECT i, 'v' FROM {world.source.series(1, 1000)}", "DELETE FROM orders WHERE id < 100")
         world.add_mapping("t", "extra")
         world.wish("t", True)
         world.await_same("customers", "orders", "extra")
@@ -151,7 +166,7 @@ def test_a_table_that_is_added_to_a_task_is_copied_and_the_others_are_not(world:
     assert world.store.runs("t", 1)[0].counters["rows_copied"] == 1000
 
 
-def test_what_was_made_at_the_source_goes_with_its_last_task(world: World) -> None:
+def test_what_was_made_at_the_source_goes_with_its_last_task(world: World[AnyDatabase]) -> None:
     slots = "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"
     with world.running():
         world.wish("t", True)
@@ -168,7 +183,7 @@ def test_what_was_made_at_the_source_goes_with_its_last_task(world: World) -> No
         assert world.source.rows("SELECT count(*) FROM pg_publication") == [(0,)]
 
 
-def test_a_lost_slot_fails_the_task_with_the_reason_once_it_has_applied_the_journal_p7(world: World) -> None:
+def test_a_lost_slot_fails_the_task_with_the_reason_once_it_has_applied_the_journal_p7(world: World[AnyDatabase]) -> None:
     with world.running():
         world.wish("t", True)
         world.await_same("customers", "orders")
@@ -193,14 +208,14 @@ def test_a_lost_slot_fails_the_task_with_the_reason_once_it_has_applied_the_jour
         world.await_state("t", "following")
 
 
-def test_lag_grows_while_the_target_is_blocked_and_ends_when_it_is_not(world: World) -> None:
+@on(*POSTGRES, "oldest-mariadb")
+def test_lag_grows_while_the_target_is_blocked_and_ends_when_it_is_not(world: World[AnyDatabase]) -> None:
     with world.running():
         world.wish("t", True)
         world.await_same("customers", "orders")
         world.await_state("t", "following")
         wait_until(lambda: world.report("t").lag_ms == 0)
-        with world.target.connect(autocommit=False) as blocker:
-            blocker.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        with side_of(world.target).lock("orders"):
             world.source.run("UPDATE orders SET amount = 0 WHERE id = 1")
             wait_until(lambda: (world.report("t").lag_ms or 0) > 3000)
             assert world.report("t").lag_transactions >= 1
@@ -210,16 +225,16 @@ def test_lag_grows_while_the_target_is_blocked_and_ends_when_it_is_not(world: Wo
         world.await_state("t", "following")
 
 
-def test_a_task_whose_target_is_locked_says_so_and_by_whom_and_goes_on_by_itself(world: World) -> None:
+@on(*POSTGRES, "oldest-mariadb")
+def test_a_task_whose_target_is_locked_says_so_and_by_whom_and_goes_on_by_itself(world: World[AnyDatabase]) -> None:
     world.stall_after_s = 5.0
     with world.running():
         world.wish("t", True)
         world.await_state("t", "following")
-        with world.target.connect(autocommit=False) as other:
-            other.execute("LOCK TABLE orders IN SHARE MODE")
+        with side_of(world.target).lock("orders") as holder:
             world.source.run("DELETE FROM orders WHERE id = 1")
             world.await_state("t", "stalled", timeout_s=60)
-            wait_until(lambda: f"held by session {other.info.backend_pid} (" in world.message("t"), what="the holder is named")
+            wait_until(lambda: f"held by session {holder} (" in world.message("t"), what="the holder is named")
             assert "The target has not finished what it was given" in world.message("t")
         world.await_state("t", "following")
         world.await_same("orders")

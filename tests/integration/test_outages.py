@@ -7,25 +7,32 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.conftest import ClusterFactory
-from tests.databases import Database, wait_until
+from tests.databases import AnyDatabase, wait_until
 from tests.integration.world import World
+from tests.pairs import Sides, on
+
+PAIR = "newest-newest"
 
 TABLE = "CREATE TABLE things (id bigint PRIMARY KEY, v text)"
-FILL = "INSERT INTO things SELECT i, 'v' || i FROM generate_series(1, 1000) i"
+
+
+@pytest.fixture(params=[PAIR])
+def sides(request: pytest.FixtureRequest, make_own_sides: Callable[[str], Sides]) -> Sides:
+    """Two servers that the test may stop."""
+    return make_own_sides(request.param)
 
 
 @pytest.fixture
-def world(tmp_path: Path, make_cluster: ClusterFactory) -> Iterator[World]:
+def world(tmp_path: Path, sides: Sides) -> Iterator[World[AnyDatabase]]:
     """A world over two servers of its own, which the test may stop; a task `t` over one table."""
-    source, target = Database.create(make_cluster(), "s"), Database.create(make_cluster(), "t")
-    source.run(TABLE, FILL)
+    source, target = sides
+    source.run(TABLE, f"INSERT INTO things SELECT i, concat('v', i) FROM {source.series(1, 1000)}")
     target.run(TABLE)
     made = World(tmp_path, source, target)
     made.add_task("t", ["things"])
@@ -33,7 +40,8 @@ def world(tmp_path: Path, make_cluster: ClusterFactory) -> Iterator[World]:
     made.store.close()
 
 
-def test_servers_that_restart_are_waited_for(world: World) -> None:
+@on(PAIR, "mariadb-mariadb")
+def test_servers_that_restart_are_waited_for(world: World[AnyDatabase]) -> None:
     with world.running():
         world.wish("t", True)
         world.await_same("things")
@@ -41,11 +49,11 @@ def test_servers_that_restart_are_waited_for(world: World) -> None:
         world.source.cluster.stop()
         world.await_state("t", "retrying")
         world.source.cluster.start()
-        world.source.run("UPDATE things SET v = v || '!'")
+        world.source.run("UPDATE things SET v = concat(v, '!')")
         world.await_same("things", timeout_s=60)
         world.await_state("t", "following")
         world.target.cluster.stop()
-        world.source.run("UPDATE things SET v = v || '?'")  # an idle apply has nothing to miss its target for
+        world.source.run("UPDATE things SET v = concat(v, '?')")  # an idle apply has nothing to miss its target for
         world.await_state("t", "retrying")
         world.target.cluster.start()
         world.await_same("things", timeout_s=60)
@@ -56,19 +64,20 @@ def test_servers_that_restart_are_waited_for(world: World) -> None:
 
 
 @pytest.mark.crash
-def test_a_source_that_crashes_loses_and_repeats_nothing(world: World) -> None:
+@on(PAIR, "mariadb-newest")
+def test_a_source_that_crashes_loses_and_repeats_nothing(world: World[AnyDatabase]) -> None:
     with world.running():
         world.wish("t", True)
         world.await_same("things")
         world.await_state("t", "following")
-        for _ in range(2):
-            world.source.run("UPDATE things SET v = v || '.'", "DELETE FROM things WHERE id = (SELECT max(id) FROM things)")
+        for number in range(2):
+            world.source.run("UPDATE things SET v = concat(v, '.')", f"DELETE FROM things WHERE id = {1000 - number}")
             world.source.cluster.kill()
             world.source.cluster.start()
         world.await_same("things", timeout_s=60)
 
 
-def test_a_table_that_is_made_anew_fails_its_task_until_it_is_copied_again_p7(world: World) -> None:
+def test_a_table_that_is_made_anew_fails_its_task_until_it_is_copied_again_p7(world: World[AnyDatabase]) -> None:
     with world.running():
         world.wish("t", True)
         world.await_same("things")
@@ -87,7 +96,7 @@ def test_a_table_that_is_made_anew_fails_its_task_until_it_is_copied_again_p7(wo
 
 
 @pytest.mark.crash
-def test_workers_never_outlive_the_service(world: World) -> None:
+def test_workers_never_outlive_the_service(world: World[AnyDatabase]) -> None:
     """kill -9 of a whole service with a capture and an apply: both end, and the next service goes on."""
     script = (
         "import json, pathlib, sys, time; from tests.integration.world import World; from tests.databases import Database;"

@@ -8,35 +8,40 @@ from pathlib import Path
 
 import pytest
 
-from headwater.clusters import Installation, PrivatePostgres
 from headwater.domain.errors import Fenced
 from headwater.ports.target import Checkpoint
 from headwater.services.errors import ServiceError
-from tests.conftest import BOTH
-from tests.databases import Database, wait_until
+from tests.crash.sides import side_of
+from tests.databases import AnyDatabase, wait_until
 from tests.integration.reset_world import ResetWorld, now_ms
+from tests.pairs import CROSSED, Sides, on
+
+PAIR = "oldest-newest"
 
 TABLES = (
     "CREATE TABLE account (id bigint PRIMARY KEY, balance bigint NOT NULL, note text)",
     "CREATE TABLE entry (id bigint PRIMARY KEY, account bigint NOT NULL)",
 )
-FILL = (
-    "INSERT INTO account SELECT i, 100, repeat('note ', 800) || i FROM generate_series(1, 500) i",
-    "INSERT INTO entry SELECT i, 1 + i % 500 FROM generate_series(1, 1000) i",
-)
 NONSENSE = "UPDATE account SET balance = -1"
 
 
+@pytest.fixture(params=[PAIR])
+def sides(request: pytest.FixtureRequest, make_sides: Callable[[str], Sides]) -> Sides:
+    """One pair of PostgreSQL servers is enough here."""
+    return make_sides(request.param)
+
+
 @pytest.fixture
-def world(
-    tmp_path: Path, shared_cluster: Callable[[Installation, str], PrivatePostgres], make_database: Callable[[PrivatePostgres], Database]
-) -> Iterator[ResetWorld]:
-    """The oldest server as the source, the newest as the target, a running service, and a running task `one` that follows."""
-    source_database = make_database(shared_cluster(BOTH[0], "first"))
-    target_database = make_database(shared_cluster(BOTH[-1], "second" if len(BOTH) == 1 else "first"))
-    source_database.run(*TABLES, *FILL)
-    target_database.run(*TABLES)
-    made = ResetWorld(tmp_path, source_database, target_database)
+def world(tmp_path: Path, sides: Sides) -> Iterator[ResetWorld[AnyDatabase]]:
+    """A running service, and a running task `one` that follows."""
+    source, target = sides
+    source.run(
+        *TABLES,
+        f"INSERT INTO account SELECT i, 100, concat(repeat('note ', 800), i) FROM {source.series(1, 500)}",
+        f"INSERT INTO entry SELECT i, 1 + i % 500 FROM {source.series(1, 1000)}",
+    )
+    target.run(*TABLES)
+    made = ResetWorld(tmp_path, source, target)
     made.add_task("one", ["account", "entry"])
     with made.running():
         made.wish("one", True)
@@ -45,11 +50,11 @@ def world(
     made.store.close()
 
 
-def balances(database: Database) -> dict[int, int]:
+def balances(database: AnyDatabase) -> dict[int, int]:
     return {int(id_): int(balance) for id_, balance in database.rows("SELECT id, balance FROM account WHERE id <= 10")}
 
 
-def ten_transactions(world: ResetWorld) -> list[int]:
+def ten_transactions(world: ResetWorld[AnyDatabase]) -> list[int]:
     """Ten transactions, at least 3 ms apart; the n-th gives account n the balance 1000 + n. Their commit times in microseconds."""
     before = len(world.stamps())
     for n in range(1, 11):
@@ -60,7 +65,7 @@ def ten_transactions(world: ResetWorld) -> list[int]:
     return stamps
 
 
-def test_exactly_what_was_committed_at_or_after_the_moment_is_replayed(world: ResetWorld) -> None:
+def test_exactly_what_was_committed_at_or_after_the_moment_is_replayed(world: ResetWorld[AnyDatabase]) -> None:
     """A moment within the millisecond of a commit includes it; the next millisecond does not."""
     stamps = ten_transactions(world)
     for first, after_ms in ((10, 1), (10, 0), (5, 1), (5, 0), (1, 0)):
@@ -73,21 +78,23 @@ def test_exactly_what_was_committed_at_or_after_the_moment_is_replayed(world: Re
     assert world.target.rows("SELECT count(*) FROM account WHERE length(note) > 4000") == [(500,)]
 
 
-def test_inserts_and_deletes_come_out_as_they_were(world: ResetWorld) -> None:
+@on(PAIR, *CROSSED)
+def test_inserts_and_deletes_come_out_as_they_were(world: ResetWorld[AnyDatabase]) -> None:
     (moment,) = (now_ms(),)
     world.source.run(
-        "INSERT INTO entry SELECT i, 7 FROM generate_series(5001, 5100) i",
+        f"INSERT INTO entry SELECT i, 7 FROM {world.source.series(5001, 5100)}",
         "DELETE FROM entry WHERE id <= 50",
         "UPDATE entry SET id = id + 100000 WHERE id BETWEEN 51 AND 60",
         "INSERT INTO entry VALUES (55, 9)",
     )
     world.await_same("account", "entry")
-    world.target.run("DELETE FROM entry WHERE id > 5000", "INSERT INTO entry SELECT i, -1 FROM generate_series(1, 54) i")
+    world.target.run("DELETE FROM entry WHERE id > 5000", f"INSERT INTO entry SELECT i, -1 FROM {world.target.series(1, 54)}")
     world.reset("one", moment)
     world.await_same("account", "entry")
 
 
-def test_nothing_of_the_old_run_commits_after_the_answer_p4(world: ResetWorld) -> None:
+@on(PAIR, "oldest-mariadb")
+def test_nothing_of_the_old_run_commits_after_the_answer_p4(world: ResetWorld[AnyDatabase]) -> None:
     stamps = ten_transactions(world)
     epoch = world.task("one").epoch
     old = world.target_adapter().open("one", epoch)
@@ -102,21 +109,21 @@ def test_nothing_of_the_old_run_commits_after_the_answer_p4(world: ResetWorld) -
     assert world.place("one").epoch > epoch
 
 
-def test_a_frozen_worker_holds_no_reset_up_and_writes_nothing_afterwards(world: ResetWorld) -> None:
+@on(PAIR, "oldest-mariadb")
+def test_a_frozen_worker_holds_no_reset_up_and_writes_nothing_afterwards(world: ResetWorld[AnyDatabase]) -> None:
     """The worker is stopped in the middle of a transaction that holds locks at the target."""
     stamps = ten_transactions(world)
-    with world.target.connect(autocommit=False) as blocker:
-        blocker.execute("SELECT FROM account WHERE id = 11 FOR UPDATE")
+    with world.target.session() as blocker:
+        blocker.execute("SELECT id FROM account WHERE id = 11 FOR UPDATE")
         world.source.run("UPDATE account SET balance = 1 WHERE id IN (11, 12)")
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        wait_until(lambda: world.target.rows(waiting) != [(0,)], what="the worker waiting for the row")
+        wait_until(lambda: side_of(world.target).waiting(), what="the worker waiting for the row")
         done = world.reset("one", stamps[0] // 1000)
         assert done.outcome == "done"
         assert world.place("one").epoch >= done.epoch
     world.await_same("account", "entry")
 
 
-def test_other_tasks_of_the_source_are_undisturbed(world: ResetWorld) -> None:
+def test_other_tasks_of_the_source_are_undisturbed(world: ResetWorld[AnyDatabase]) -> None:
     world.target.run("CREATE TABLE entry_too (id bigint PRIMARY KEY, account bigint NOT NULL)")
     world.add_task("two", [])
     world.add_mapping("two", "entry", target="entry_too")
@@ -135,7 +142,7 @@ def test_other_tasks_of_the_source_are_undisturbed(world: ResetWorld) -> None:
     assert len(world.store.runs("two", 10)) == 1
 
 
-def test_a_crash_between_acceptance_and_effect_ends_in_exactly_one_reset_p6(world: ResetWorld) -> None:
+def test_a_crash_between_acceptance_and_effect_ends_in_exactly_one_reset_p6(world: ResetWorld[AnyDatabase]) -> None:
     stamps = ten_transactions(world)
     world.target.run(NONSENSE)
     world.crash_before_the_effect(lambda: world.reset("one", stamps[4] // 1000))
@@ -149,7 +156,7 @@ def test_a_crash_between_acceptance_and_effect_ends_in_exactly_one_reset_p6(worl
     assert repaired == set(range(5, 11))
 
 
-def test_a_second_identical_reset_is_harmless(world: ResetWorld) -> None:
+def test_a_second_identical_reset_is_harmless(world: ResetWorld[AnyDatabase]) -> None:
     stamps = ten_transactions(world)
     world.target.run(NONSENSE + " WHERE id > 4 AND id <= 10")
     for _ in range(2):
@@ -158,7 +165,7 @@ def test_a_second_identical_reset_is_harmless(world: ResetWorld) -> None:
     assert [r.outcome for r in world.store.resets("one")] == ["done", "done"]
 
 
-def test_a_stopped_task_stays_stopped_and_starts_from_there(world: ResetWorld) -> None:
+def test_a_stopped_task_stays_stopped_and_starts_from_there(world: ResetWorld[AnyDatabase]) -> None:
     stamps = ten_transactions(world)
     world.wish("one", False)
     world.await_state("one", "stopped")
@@ -171,14 +178,15 @@ def test_a_stopped_task_stays_stopped_and_starts_from_there(world: ResetWorld) -
     world.await_same("account", "entry")
 
 
-def test_without_a_time_everything_is_copied_again_and_orphans_go(world: ResetWorld) -> None:
+@on(PAIR, *CROSSED)
+def test_without_a_time_everything_is_copied_again_and_orphans_go(world: ResetWorld[AnyDatabase]) -> None:
     ten_transactions(world)
     world.target.run(
         NONSENSE,
         "DELETE FROM account WHERE id % 3 = 0",
-        "INSERT INTO account SELECT i, 0, 'orphan' FROM generate_series(100001, 100050) i",
+        f"INSERT INTO account SELECT i, 0, 'orphan' FROM {world.target.series(100001, 100050)}",
         "INSERT INTO account VALUES (-5, 0, 'orphan')",
-        "TRUNCATE entry",
+        "TRUNCATE TABLE entry",
     )
     done = world.reset("one", None)
     assert (done.outcome, done.to_offset) == ("done", None)
@@ -187,8 +195,9 @@ def test_without_a_time_everything_is_copied_again_and_orphans_go(world: ResetWo
     world.await_state("one", "following")
 
 
-def test_a_reset_while_copying_goes_on_to_the_same_end(world: ResetWorld) -> None:
-    world.source.run("INSERT INTO entry SELECT i, 1 FROM generate_series(100001, 160000) i")
+@on(PAIR, "mariadb-mariadb")
+def test_a_reset_while_copying_goes_on_to_the_same_end(world: ResetWorld[AnyDatabase]) -> None:
+    world.source.run(f"INSERT INTO entry SELECT i, 1 FROM {world.source.series(100001, 160000)}")
     for moment in (None, now_ms(), None):
         world.reset("one", moment)
         wait_until(lambda: world.supervisor.apply("one") is not None, what="a run")
@@ -198,7 +207,7 @@ def test_a_reset_while_copying_goes_on_to_the_same_end(world: ResetWorld) -> Non
     assert [r.outcome for r in world.store.resets("one")] == ["done"] * 3
 
 
-def test_out_of_reach_is_refused_loudly_and_changes_nothing(world: ResetWorld) -> None:
+def test_out_of_reach_is_refused_loudly_and_changes_nothing(world: ResetWorld[AnyDatabase]) -> None:
     before = world.place("one"), world.pid("apply", "one"), world.task("one").epoch
     moments: dict[str, object] = {
         "looks like seconds": now_ms() // 1000,
@@ -217,7 +226,8 @@ def test_out_of_reach_is_refused_loudly_and_changes_nothing(world: ResetWorld) -
     assert (world.place("one"), world.pid("apply", "one"), world.task("one").epoch) == before
 
 
-def test_a_moment_that_the_task_has_not_reached_is_not_skipped_to(world: ResetWorld) -> None:
+@on(PAIR, "mariadb-newest")
+def test_a_moment_that_the_task_has_not_reached_is_not_skipped_to(world: ResetWorld[AnyDatabase]) -> None:
     world.wish("one", False)
     world.await_state("one", "stopped")
     stood = world.place("one").offset

@@ -311,7 +311,8 @@ def names(*written: str) -> list[TableName]:
 
 
 def test_tables_of_one_bare_name_are_never_mapped_together_by_guessing() -> None:
-    pairs_, unmapped = match_tables(names("a.t", "b.t", "public.u", "c.u", "d.v"), names("public.t", "public.u", "public.v", "a.x"))
+    theirs = names("public.t", "public.u", "public.v", "a.x")
+    pairs_, unmapped = match_tables(names("a.t", "b.t", "public.u", "c.u", "d.v"), theirs, "public")
     assert [(str(s), str(t)) for s, t in pairs_] == [("public.u", "public.u"), ("d.v", "public.v")]
     reasons = {one.source_table: one.reason for one in unmapped}
     assert set(reasons) == {"a.t", "b.t", "c.u"}

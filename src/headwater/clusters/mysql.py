@@ -101,7 +101,9 @@ class MysqlServer(PrivateServer):
 
     def _options(self) -> list[str]:
         """What each start of the program gets, setting up included."""
-        return ["--no-defaults", *self.installation.places, f"--datadir={self._home / 'data'}", f"--secure-file-priv={self._home}"]
+        # MariaDB removes whatever temporary files it finds when it starts, so no two servers may share a place for them
+        places = [f"--datadir={self._home / 'data'}", f"--tmpdir={self._home}", f"--secure-file-priv={self._home}"]
+        return ["--no-defaults", *self.installation.places, *places]
 
     def _command(self) -> list[str]:
         network = [f"--port={self.port}", f"--bind-address={self.host}", "--socket=", f"--pid-file={self._home / 'server.pid'}"]

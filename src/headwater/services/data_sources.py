@@ -31,7 +31,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 DEFAULT_SCHEMA = "public"
-"""Schema of a bare table name."""
+"""PostgreSQL's schema of a bare table name. Names that are saved are never bare."""
 
 ALIASES = {"POSTGRESQL/OPENGAUSS": "POSTGRESQL"}
 """Display names that the documents use for a type."""
@@ -102,11 +102,13 @@ class ColumnView:
 
 @dataclass(frozen=True)
 class Connections:
-    """How services reach databases; making a Source or Target connects to nothing. `kinds` are the types with an adapter."""
+    """How services reach databases; making a Source or Target connects to nothing. `kinds` are the types with an adapter, `schema` tells
+    where a bare table name lies in a data source."""
 
     source: Callable[[DataSource], Source]
     target: Callable[[DataSource], Target]
     kinds: tuple[str, ...] = ("POSTGRESQL",)
+    schema: Callable[[DataSource], str] = lambda _: DEFAULT_SCHEMA
 
 
 def column_view(column: Column) -> ColumnView:
@@ -118,11 +120,11 @@ def column_view(column: Column) -> ColumnView:
     return ColumnView(column.name, name + rest, length, digits, column.nullable, column.key)
 
 
-def table_name(parameter: str, written: str) -> TableName:
-    """A table's name as a caller wrote it. Raises FDI.3033."""
+def table_name(parameter: str, written: str, schema: str = DEFAULT_SCHEMA) -> TableName:
+    """A table's name as a caller wrote it; a bare one is in `schema`. Raises FDI.3033."""
     checks.text(parameter, written, shortest=1, longest=TABLE_CHARS_MAX)
     try:
-        return TableName.parse(written, DEFAULT_SCHEMA)
+        return TableName.parse(written, schema)
     except ValueError as error:
         raise invalid(parameter, f"{error}.") from None
 
@@ -214,7 +216,7 @@ class DataSources:
     def columns(self, scope: Scope, data_source_id: str, side: Side, table: str) -> list[ColumnView]:
         """The columns of one table. Raises FDI.3033 `[table_name]` where there is no such table."""
         place = self._place(scope, data_source_id, side)
-        name = table_name("table_name", table)
+        name = table_name("table_name", table, self._connections.schema(self._known(scope, data_source_id)))
         schema = ask(lambda: place.describe([name]), "description of a table").get(name)
         if schema is None:
             raise invalid("table_name", f"there is no table {name} that this user can see; list the tables, and write schema.table.")
@@ -282,11 +284,10 @@ class DataSources:
 
         A source that can't be reached is told at once instead of waited for."""
         deadline = time.monotonic() + RELEASE_TIMEOUT_S
-        reachable = self._connections.source(found)
         while found.published:
             self._nudge()
             try:
-                bounded.within(DATABASE_TIMEOUT_S, "dropping our slot", reachable.test)
+                bounded.within(DATABASE_TIMEOUT_S, "dropping our slot", self._connections.source(found).test)
                 late = "This is still under way; delete it again in a moment." if time.monotonic() >= deadline else ""
             except HeadwaterError as error:
                 late = f"{error} Delete it again when the source can be reached."

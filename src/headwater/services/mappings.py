@@ -17,7 +17,7 @@ from headwater.domain.tables import Column, TableName, TableSchema
 from headwater.domain.types import compatible
 from headwater.ports.store import DataSource, Mapping, Scope, Store, Task
 from headwater.services import checks
-from headwater.services.data_sources import DEFAULT_SCHEMA, Connections, ask, ask_both, column_view, server, table_name
+from headwater.services.data_sources import Connections, ask, ask_both, column_view, server, table_name
 from headwater.services.errors import ServiceError, invalid, refusal, unknown_data_source, unknown_task
 from headwater.services.locks import TaskLocks
 from headwater.services.pages import Page, page
@@ -174,7 +174,7 @@ class Mappings:
         read, written = self._connections.source(source), self._connections.target(target)
         here, there = ask_both(read.tables, written.tables, "listing of tables")
         mapped = {m.source_table for m in self._store.mappings(task.id)}
-        pairs, unmapped = match_tables([t for t in here if str(t) not in mapped], there)
+        pairs, unmapped = match_tables([t for t in here if str(t) not in mapped], there, self._connections.schema(target))
         room = max(0, MAPPINGS_MAX - len(mapped))
         unmapped += [Unmapped(str(s), f"A task has at most {MAPPINGS_MAX} mappings.") for s, _ in pairs[room:]]
         pairs = pairs[:room]
@@ -282,10 +282,11 @@ class Mappings:
 
     def _filled(self, task: Task, mapping: Mapping, form: MappingForm, others: Sequence[Mapping]) -> Mapping:
         """The mapping with what a caller sent, checked against both databases and the task's other mappings."""
-        name, other = table_name("source_table", form.source_table), table_name("target_table", form.target_table)
+        source, target = self._ends(task)
+        name = table_name("source_table", form.source_table, self._connections.schema(source))
+        other = table_name("target_table", form.target_table, self._connections.schema(target))
         if any((m.source_table, m.target_table) == (str(name), str(other)) for m in others):
             raise refusal("FDI.3037", f"{name} is mapped to {other} in this task already; change that mapping.")
-        source, target = self._ends(task)
         _refuse_own_target(source, target, name, other)
         described = self._describe(source, target, [(name, other)])
         if name not in described[0]:
@@ -349,14 +350,16 @@ def _misfits(mapping: Mapping, here: TableSchema, there: TableSchema) -> Sequenc
 Described = tuple[dict[TableName, TableSchema], dict[TableName, TableSchema]]
 
 
-def match_tables(here: Sequence[TableName], there: Sequence[TableName]) -> tuple[list[tuple[TableName, TableName]], list[Unmapped]]:
-    """Tables of two databases paired by name, and those that have no counterpart. Pure; see `map_automatically`."""
+def match_tables(
+    here: Sequence[TableName], there: Sequence[TableName], schema: str
+) -> tuple[list[tuple[TableName, TableName]], list[Unmapped]]:
+    """Tables of two databases paired by name, and those that have no counterpart. `schema` is the target's default. Pure; see `by_name`."""
     known = set(there)
     taken = {name for name in here if name in known}
     pairs: list[tuple[TableName, TableName]] = []
     unmapped: list[Unmapped] = []
     for name in here:
-        bare = TableName(DEFAULT_SCHEMA, name.name)
+        bare = TableName(schema, name.name)
         rivals = [other for other in here if other.name == name.name and other not in taken]
         if name in taken:
             pairs.append((name, name))
