@@ -8,7 +8,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-COMPILED = ["src/headwater/wire/pgoutput.py", "src/headwater/wire/copydata.py", "src/headwater/wire/mysql_rows.py"]
+COMPILED = [f"src/headwater/wire/{name}.py" for name in ("pgoutput", "copydata", "mysql_rows", "binlog")]
 
 
 def extensions() -> list[Extension]:

@@ -63,3 +63,9 @@ def _load(name: str, path: Path) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def both(name: str) -> list[ModuleType]:
+    """The plain form, and the compiled one where there is a compiler."""
+    other = compiled(name)
+    return [plain(name)] if other is None else [plain(name), other]

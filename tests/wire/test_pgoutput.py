@@ -255,7 +255,7 @@ def test_a_large_transaction_is_taken_in_parts(form: ModuleType) -> None:
     events = [made.feed(pg.insert(1, [b"%d" % i, None, None])) for i in range(3)]
     assert events == [NOTHING, NOTHING, FULL]
     first = made.take()
-    assert (first.ends, first.counts, first.open_rows, first.open_lsn, first.open_commit_us) == ([60], [1], 3, 100, pg.EPOCH_US + 7)
+    assert (first.ends, first.counts, first.open_rows, first.open_end, first.open_commit_us) == ([60], [1], 3, 100, pg.EPOCH_US + 7)
     assert [row[2] for row in rows_of(first)] == [0, 1, 1, 1]
     assert made.feed(pg.commit(100, 150)) == COMMIT
     last = made.take()

@@ -24,6 +24,8 @@ from typing import Any
 
 import cython
 
+from headwater.wire.columns import DELETE, INSERT, KEY_NEW, KEY_OLD, TRUNCATE, UPDATE, Batch, ColumnBuffers, Taken
+
 if cython.compiled:
     from cython.cimports.cpython.buffer import Py_buffer, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
     from cython.cimports.cpython.bytearray import PyByteArray_AS_STRING, PyByteArray_Resize
@@ -35,11 +37,6 @@ EPOCH_US = 946_684_800_000_000  # 2000-01-01, where PostgreSQL's clock starts, i
 NOTHING, COMMIT, EMPTY, FULL, KEEPALIVE, KEEPALIVE_URGENT, OTHER = range(7)
 """What `feed` saw: nothing to act on; the end of a transaction with changes; of one without; the open transaction alone has reached
 the limits, so take a part of it; a keepalive; a keepalive that wants an answer at once. `feed_stream` also: no CopyData."""
-
-INSERT, UPDATE, DELETE, TRUNCATE, KEY_OLD, KEY_NEW = range(1, 7)
-"""Kinds of rows, by the numbers of the change format."""
-
-Buffer = bytes | bytearray | memoryview
 
 
 class PgOutputError(ValueError):
@@ -69,51 +66,6 @@ class Relation:
     name: str
     replica_identity: str
     columns: tuple[RelationColumn, ...]
-
-
-@dataclass(frozen=True)
-class ColumnBuffers:
-    """One column of a batch as Arrow's binary array wants it: `rows + 1` int32 offsets into `data`, bits of the valid rows.
-
-    `validity` is None where nothing is null. `unchanged` has bits for the values that were not sent (TOAST), None where there are none.
-    """
-
-    data: Buffer
-    offsets: Buffer
-    validity: Buffer | None
-    nulls: int
-    unchanged: Buffer | None
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Changes of one table under one announcement. `seq` and `txn` are int32, `op` uint8; `key` are indexes into the columns."""
-
-    relation: Relation
-    key: tuple[int, ...]
-    rows: int
-    seq: Buffer
-    txn: Buffer
-    op: Buffer
-    columns: tuple[ColumnBuffers, ...]
-
-
-@dataclass(frozen=True)
-class Taken:
-    """What has gathered: batches in the order in which they began, and the transactions that ended, in log order.
-
-    `ends` are the log positions after their commits, `counts` their rows in here. `open_rows` rows, with a `txn` of `len(ends)`,
-    belong to a transaction that has not ended yet; `open_lsn` and `open_commit_us` are what its begin said.
-    """
-
-    batches: tuple[Batch, ...]
-    ends: list[int]
-    commit_us: list[int]
-    seen_us: list[int]
-    counts: list[int]
-    open_rows: int
-    open_lsn: int
-    open_commit_us: int
 
 
 KeyOf = Callable[[Relation], tuple[int, ...] | None]

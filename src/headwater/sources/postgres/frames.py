@@ -14,7 +14,8 @@ import pyarrow as pa
 from headwater.domain.changes import TRANSACTIONS_SCHEMA, ChangeBatch, Frame, batch_schema
 from headwater.domain.tables import TableSchema
 from headwater.sources.postgres import positions
-from headwater.wire.pgoutput import Batch, Buffer, ColumnBuffers, Relation, Taken
+from headwater.wire.columns import Batch, Buffer, ColumnBuffers, Taken
+from headwater.wire.pgoutput import Relation
 
 
 class Framer:
@@ -61,7 +62,7 @@ class Framer:
             self._part = 0
             return Frame(_transactions(taken.ends, taken.commit_us, taken.seen_us, taken.counts), batches, part, True)
         self._part += 1
-        unfinished = _transactions([taken.open_lsn], [taken.open_commit_us], [seen_us], [taken.open_rows])
+        unfinished = _transactions([taken.open_end], [taken.open_commit_us], [seen_us], [taken.open_rows])
         return Frame(unfinished, batches, part, False)
 
     def _wrap(self, batch: Batch) -> ChangeBatch:
