@@ -21,7 +21,13 @@ from headwater.ports.target import Target
 Content = dict[str, Any]
 Secrets = dict[str, str]
 
-SOURCES = {"POSTGRESQL": "headwater.sources.postgres:open_source"}
+_MYSQL_SOURCE = "headwater.sources.mysql:open_source"
+SOURCES = {
+    "POSTGRESQL": "headwater.sources.postgres:open_source",
+    "MYSQL": _MYSQL_SOURCE,
+    "MARIADB": _MYSQL_SOURCE,
+    "TAURUS": _MYSQL_SOURCE,
+}
 """Type of data source -> `module:factory(id, content, secrets)` of its `Source`."""
 
 _MYSQL_TARGET = "headwater.targets.mysql:open_target"

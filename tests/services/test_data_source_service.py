@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from headwater import adapters
 from headwater.domain.errors import HeadwaterError
 from headwater.domain.tables import Column
 from headwater.ports.store import Leftover, Scope
 from headwater.services import data_sources as module
 from headwater.services.data_sources import DataSourceFilter, column_view
 from headwater.services.errors import ServiceError
+from headwater.services.mappings import MappingFilter
+from headwater.services.tasks import InitForm
 from tests.services.control_plane import Plane, table
 
 STRANGER = Scope("f" * 32, "another-instance")
@@ -171,6 +174,31 @@ def test_the_type_stays(plane: Plane) -> None:
     made = plane.data_sources.create(plane.scope, plane.form())
     with pytest.raises(ServiceError, match=r"\[datasource_type\].*POSTGRESQL"):
         plane.data_sources.update(plane.scope, made.id, replace(plane.form(), type="MYSQL"))
+
+
+def test_a_bare_table_name_of_a_mysql_is_one_of_its_database(plane: Plane) -> None:
+    connections = replace(plane.data_sources._connections, kinds=("POSTGRESQL", "MYSQL"), schema=adapters.default_schema)
+    plane.data_sources._connections = connections
+    made = plane.data_sources.create(plane.scope, replace(plane.form(database_name="public"), type="MYSQL"))
+    assert plane.data_sources.columns(plane.scope, made.id, "SOURCE", "orders")
+    other = plane.data_sources.create(plane.scope, replace(plane.form("other", database_name="shop"), type="MYSQL"))
+    with pytest.raises(ServiceError, match=r"no table shop\.orders"):
+        plane.data_sources.columns(plane.scope, other.id, "SOURCE", "orders")
+
+
+def test_a_server_id_is_kept_with_the_data_source_that_is_read_under_it(plane: Plane) -> None:
+    plane.data_sources._connections = replace(plane.data_sources._connections, kinds=("POSTGRESQL", "MYSQL"))
+    source = plane.data_sources.create(plane.scope, replace(plane.form("mysql", server_id=" 17 "), type="MYSQL"))
+    target = plane.data_sources.create(plane.scope, plane.form("target"))
+    assert source.content["server_id"] == 17
+    task = plane.tasks.init(plane.scope, InitForm(source.id, target.id, ext_info={"server_id": "4711"}))
+    assert plane.data_sources.show(plane.scope, source.id).content["server_id"] == 4711
+    assert plane.mappings.find(plane.scope, task.task_id, MappingFilter(), 10, 0).ext_info == {"server_id": "4711"}
+    for wrong in ("0", "4294967296", "-1", "x"):
+        with pytest.raises(ServiceError, match=r"\[server_id\]"):
+            plane.tasks.init(plane.scope, InitForm(source.id, target.id, ext_info={"server_id": wrong}))
+    plane.tasks.init(plane.scope, InitForm(target.id, source.id, ext_info={"server_id": "5"}))
+    assert "server_id" not in plane.data_sources.show(plane.scope, target.id).content
 
 
 def test_a_running_task_keeps_its_server_but_takes_a_new_password(plane: Plane) -> None:

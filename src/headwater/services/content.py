@@ -30,7 +30,13 @@ SECRET_FIELDS = frozenset(
     }
 )
 CONTENT_CHARS_MAX = 1_000_000
-NAME_CHARS_MAX = 63  # PostgreSQL's longest identifier
+SCHEMA_CHARS_MAX = 64
+"""The longest name of a schema or a table, that of MySQL's; PostgreSQL's have one less."""
+
+NAME_CHARS_MAX = {"POSTGRESQL": 63}
+USER_CHARS_MAX = 80
+"""The longest names of databases and users: PostgreSQL's are identifiers, MySQL's databases too; MariaDB's users are longer."""
+
 PASSWORD_CHARS_MAX = 1024
 _HOST = re.compile(r"[A-Za-z0-9_.:%\[\]-]{1,255}")
 _NAMED = re.compile(r"(?i)passw|secret|token|credential")
@@ -50,7 +56,7 @@ def split(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     return shown, secret
 
 
-def relational(content: dict[str, Any]) -> dict[str, Any]:
+def relational(content: dict[str, Any], kind: str = "POSTGRESQL") -> dict[str, Any]:
     """A content that leads to a relational database: host, port, database and user are there and well-formed.
 
     Numbers come as texts or as numbers; they are kept as texts. Raises FDI.3033 naming the field."""
@@ -61,8 +67,10 @@ def relational(content: dict[str, Any]) -> dict[str, Any]:
     if not _HOST.fullmatch(host):
         raise invalid("host", "write one host name or IP address of at most 255 characters.")
     checked = dict(content, host=host, port=_port(content))
-    for name in ("database_name", "user_name"):
-        checked[name] = checks.text(name, _needed(content, name), shortest=1, longest=NAME_CHARS_MAX)
+    for name, longest in (("database_name", SCHEMA_CHARS_MAX), ("user_name", USER_CHARS_MAX)):
+        checked[name] = checks.text(name, _needed(content, name), shortest=1, longest=NAME_CHARS_MAX.get(kind, longest))
+    if content.get("server_id") not in (None, ""):
+        checked["server_id"] = server_id(content["server_id"])
     password = content.get("password")
     if password is not None and not isinstance(password, str):
         raise invalid("password", "it must be a text.")
@@ -70,6 +78,14 @@ def relational(content: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(content.get("ssl_enable", False), bool | None):
         raise invalid("ssl_enable", "it must be true or false.")
     return checked
+
+
+def server_id(value: Any) -> int:
+    """The id with which a replica of MariaDB or MySQL registers. Raises FDI.3033."""
+    written = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if not re.fullmatch(r"[0-9]{1,10}", written) or not 1 <= int(written) < 1 << 32:
+        raise invalid("server_id", "write a whole number from 1 to 4294967295 that no server of the database has.")
+    return int(written)
 
 
 def _size(content: dict[str, Any]) -> None:

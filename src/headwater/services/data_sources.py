@@ -39,8 +39,8 @@ ALIASES = {"POSTGRESQL/OPENGAUSS": "POSTGRESQL"}
 DATABASE_TIMEOUT_S = 20.0
 """How long a request waits for a database: the SDK waits 120 s, a person less."""
 
-TABLE_CHARS_MAX = 2 * (2 * 63 + 2) + 1
-"""The longest `schema.table`: two names of 63 characters, quoted, with each of them a quotation mark that is written twice."""
+TABLE_CHARS_MAX = 2 * (2 * content.SCHEMA_CHARS_MAX + 2) + 1
+"""The longest `schema.table`: two names, quoted, with each of them a quotation mark that is written twice."""
 
 RELEASE_TIMEOUT_S = 45.0
 """How long deleting a data source waits for the supervisor to drop what stands at the source, which it tries every 30 s."""
@@ -244,7 +244,7 @@ class DataSources:
             raise invalid("datasource_name", "write 1 to 255 characters without any of & < > \" ' ( ).")
         if form.app_id not in self._store.app_names(old.scope):
             raise invalid("app_id", "there is no such integration application in this instance.")
-        shown, secrets = content.split(content.relational(form.content))
+        shown, secrets = content.split(content.relational(form.content, old.type))
         return replace(
             old,
             name=checks.text("datasource_name", form.name, shortest=1, longest=255),
@@ -351,6 +351,16 @@ def _answer(future: Future[T], side: str, what: str) -> T:
         return bounded.result(future, DATABASE_TIMEOUT_S, what)
     except HeadwaterError as error:
         raise refusal("FDI.3016", f"At the {side}: {error}") from error
+
+
+def register(store: Store, source_id: str | None, ext_info: dict[str, Any]) -> None:
+    """Keep `ext_info.server_id` with the data source whose binlog is read under it: one capture reads for all of its tasks. FDI.3033."""
+    found = store.data_source(source_id) if source_id and ext_info.get("server_id") not in (None, "") else None
+    if found is None or found.type == "POSTGRESQL":
+        return
+    wanted = content.server_id(ext_info["server_id"])
+    if found.content.get("server_id") != wanted:
+        store.save_data_source(replace(found, content={**found.content, "server_id": wanted}))
 
 
 def server(data_source: DataSource) -> tuple[Any, ...]:

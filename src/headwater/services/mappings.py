@@ -17,7 +17,7 @@ from headwater.domain.tables import Column, TableName, TableSchema
 from headwater.domain.types import compatible
 from headwater.ports.store import DataSource, Mapping, Scope, Store, Task
 from headwater.services import checks
-from headwater.services.data_sources import Connections, ask, ask_both, column_view, server, table_name
+from headwater.services.data_sources import Connections, ask, ask_both, column_view, register, server, table_name
 from headwater.services.errors import ServiceError, invalid, refusal, unknown_data_source, unknown_task
 from headwater.services.locks import TaskLocks
 from headwater.services.pages import Page, page
@@ -322,6 +322,7 @@ class Mappings:
         )
 
     def _save(self, task: Task, mapping: Mapping, ext_info: dict[str, Any]) -> None:
+        register(self._store, task.source_id, ext_info)
         with refusing_the_gone():
             self._store.save_task(replace(task, modified_ms=self._now_ms(), ext_info=task.ext_info | ext_info))
         self._store.save_mapping(mapping)

@@ -22,7 +22,7 @@ from headwater.domain.mapping import side_by_side
 from headwater.ports.source import Finding
 from headwater.ports.store import DataSource, Leftover, Scope, Store, Task
 from headwater.services import bounded, checks
-from headwater.services.data_sources import DATABASE_TIMEOUT_S, Connections, ask_each
+from headwater.services.data_sources import DATABASE_TIMEOUT_S, Connections, ask_each, register
 from headwater.services.errors import ServiceError, invalid, refusal, unknown_task
 from headwater.services.locks import TaskLocks
 from headwater.services.mappings import Mappings, MappingSet
@@ -197,6 +197,7 @@ class Tasks:
                 raise refusal("FDI.3023", "Stop the task before you initialise it again.")
             task = replace(task, ext_info=task.ext_info | form.ext_info, modified_ms=self._now_ms())
             task = self._mappings.joined(task, form.source_id, form.target_id)
+            register(self._store, task.source_id, form.ext_info)
             made, unmapped = self._mappings.by_name(task) if form.auto_mapping else ([], [])
             with refusing_the_gone():
                 self._store.save_task(task)

@@ -3,3 +3,8 @@
 `connect` and `catalogue` ask, `positions` and `lineage` tell places in logs and whose they are, `readiness` says what is missing,
 `snapshot` copies, `ddl` reads what statements of the log do to tables, `source` is the door.
 """
+
+from headwater.sources.mysql.config import MysqlConfig
+from headwater.sources.mysql.source import MysqlSource, open_source
+
+__all__ = ["MysqlConfig", "MysqlSource", "open_source"]

@@ -79,9 +79,9 @@ class MysqlSource:
                 time.sleep(SETTLE_POLL_S)
             return True
 
-    def open_log(self, tables: Sequence[TableName], after: str | None, new_history: bool, trail: Trail = NO_TRAIL) -> Log:
+    def open_log(self, tables: Sequence[TableName], after: str | None, new_history: bool, trail: Trail = NO_TRAIL) -> Log:  # noqa: ARG002
         """See `Source.open_log`."""
-        raise NotImplementedError
+        raise SourceError("The log of MariaDB and MySQL can't be followed yet.", kind="source_refused")
 
     def reached(self, place: str, wanted: str) -> bool:
         """See `Source.reached`."""
