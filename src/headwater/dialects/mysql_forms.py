@@ -151,6 +151,8 @@ def comparable(field: Field, value: str) -> str:
     if kind in BYTES:
         return f"X'{_shaped('binary', value)[2:]}'"
     if kind in TEXTS:
+        if kind == "char":  # it has no blanks at its end, the other side's may
+            value = value.rstrip(" ")
         return f"CONVERT(_utf8mb4{literal(value)} USING {field.charset}) COLLATE {field.collation}"
     return literal(_shaped("datetime" if kind == "timestamp" else kind, value.removesuffix("+00") if kind != "date" else value))
 
