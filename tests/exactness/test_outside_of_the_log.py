@@ -14,7 +14,11 @@ from tests.exactness.exact_world import TASK, ExactWorld
 from tests.sources.postgres_logs import source_of
 
 TREE = """
-CREATE TABLE {0} (id int, part int, v text, PRIMARY KEY (id, part)) PARTITION BY LIST (part);
+CREATE TYPE {0}_mood AS ENUM ('x', 'y');
+CREATE TYPE {0}_deep AS ENUM ('a', 'b');
+CREATE DOMAIN {0}_many AS {0}_deep[];
+CREATE TABLE {0} (id int, part int, v text, mood {0}_mood DEFAULT 'x', many {0}_many DEFAULT '{{a}}', PRIMARY KEY (id, part))
+    PARTITION BY LIST (part);
 CREATE TABLE {0}_1 PARTITION OF {0} FOR VALUES IN (1);
 CREATE TABLE {0}_2 PARTITION OF {0} FOR VALUES IN (2) PARTITION BY LIST (part);
 CREATE TABLE {0}_2a PARTITION OF {0}_2 FOR VALUES IN (2);
@@ -25,12 +29,15 @@ OUTSIDE = {
     "detached": "ALTER TABLE {0} DETACH PARTITION {0}_1",
     "dropped": "DROP TABLE {0}_2",
     "truncated": "BEGIN; TRUNCATE {0}_1; INSERT INTO {0} VALUES (200, 1, 'after'); COMMIT",
+    "label_renamed": "ALTER TYPE {0}_mood RENAME VALUE 'x' TO 'z'; INSERT INTO {0} VALUES (210, 1, 'after', 'z')",
+    "deep_label_renamed": "ALTER TYPE {0}_deep RENAME VALUE 'a' TO 'c'",
     "in_one": "BEGIN; CREATE TABLE y (LIKE {0}); INSERT INTO y VALUES (1, 4); ALTER TABLE {0} ATTACH PARTITION y FOR VALUES IN (4); COMMIT",
 }
 INSIDE = {
     "created": "CREATE TABLE {0}_9 PARTITION OF {0} FOR VALUES IN (9); INSERT INTO {0} VALUES (300, 9, 'new')",
     "created_in_one": "BEGIN; CREATE TABLE {0}_8 PARTITION OF {0} FOR VALUES IN (8); INSERT INTO {0} VALUES (300, 8, 'new'); COMMIT",
     "attached_empty": "CREATE TABLE z (LIKE {0}); ALTER TABLE {0} ATTACH PARTITION z FOR VALUES IN (7); INSERT INTO z VALUES (400, 7, 'z')",
+    "label_added": "ALTER TYPE {0}_mood ADD VALUE 'w' BEFORE 'x'; INSERT INTO {0} VALUES (500, 1, 'w', 'w')",
     "changed": "UPDATE {0} SET part = 3 - part; DELETE FROM {0} WHERE id = 3; VACUUM {0}; ANALYZE {0}",
 }
 
@@ -70,7 +77,7 @@ def world(tmp_path: Path, source_database: Database, target_database: Database) 
         pytest.skip("partitioned tables can't be published before 13")
     for name in (*OUTSIDE, *INSIDE):
         source_database.run(TREE.format(name))
-        target_database.run(f"CREATE TABLE {name} (id int, part int, v text, PRIMARY KEY (id, part))")
+        target_database.run(f"CREATE TABLE {name} (id int, part int, v text, mood text, many text, PRIMARY KEY (id, part))")
     made = ExactWorld(tmp_path, source_database, target_database)
     made.prepare()
     yield made
