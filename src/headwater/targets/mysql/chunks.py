@@ -17,7 +17,7 @@ from headwater.targets.mysql import checkpoints
 from headwater.targets.mysql.session import Connection
 from headwater.targets.mysql.staging import fill, load
 from headwater.targets.mysql.statements import Statements
-from headwater.targets.mysql.table_writer import Tally
+from headwater.targets.mysql.table_writer import Staged, Tally
 from headwater.targets.mysql.whole import insert_more
 from headwater.targets.mysql.writer import Writer
 from headwater.targets.records import fenced
@@ -59,15 +59,15 @@ def _copy(
         if not fresh:
             connection.run(sql.clear)
         return _load(connection, sql, sql.table, sql.columns, rows)
-    staging = writer.stages.open(sql, "rows", sql.columns)
+    staging = writer.stages.open(sql, "copied", sql.columns)
     count = _load(connection, sql, staging, sql.columns, rows)
     writer.stages.holds(staging, count)
     if not mapping.key:
         insert_more(connection, sql, staging)
         return count
     if remove:
-        _remove(connection, sql, staging, chunk)
-    writer.table(mapping).upsert(staging, Tally())
+        _remove(connection, writer, mapping, staging, chunk)
+    writer.table(mapping).write_staged([Staged(staging, sql.columns, whole=True)], Tally())
     return count
 
 
@@ -75,21 +75,24 @@ def remove_missing(connection: Connection, writer: Writer, mapping: TableMapping
     """See `TargetRun.remove_missing`."""
     writer.learn([mapping])
     sql = writer.statements(mapping)
-    staging = writer.stages.open(sql, "keys", sql.key_names)
+    staging = writer.stages.open(sql, "copied_keys", sql.key_names)
     writer.stages.holds(staging, _load(connection, sql, staging, sql.key_names, keys))
-    _remove(connection, sql, staging, chunk)
+    _remove(connection, writer, mapping, staging, chunk)
 
 
-def _remove(connection: Connection, sql: Statements, staging: str, chunk: Chunk) -> None:
-    """Delete what the source no longer has in the chunk's range of keys, which has to be the same range here."""
+def _remove(connection: Connection, writer: Writer, mapping: TableMapping, staging: str, chunk: Chunk) -> None:
+    """Delete what the source no longer has in the chunk's range of keys; where the target orders keys otherwise, note the chunk's keys.
+
+    Raises TargetError where a key of a type that is ordered alike everywhere lies outside of its range."""
+    sql, aside = writer.statements(mapping), writer.table(mapping).aside
     bounded = chunk.after is not None or chunk.upto is not None
-    if bounded and (not sql.ordered or connection.ask(sql.stray(staging, chunk.after, chunk.upto))):
-        raise TargetError(
-            f"The keys of {sql.name} come in another order than those of {sql.mapping.source}, so what the source no longer has can't be "
-            "removed chunk by chunk. Empty the table at the target, then start the task again.",
-            kind="target_refused",
-        )
+    if bounded and not sql.ordered:
+        aside.see(staging)
+        return
+    if bounded and connection.ask(sql.stray(staging, chunk.after, chunk.upto)):
+        raise TargetError(f"A chunk of {sql.mapping.source} has keys that {sql.name} puts elsewhere. Please report this.", kind="internal")
     connection.run(sql.remove_missing(staging, chunk.after, chunk.upto))
+    aside.remove_missing(lambda table: sql.remove_missing(staging, chunk.after, chunk.upto, table))
 
 
 def _load(connection: Connection, sql: Statements, into: str, columns: tuple[str, ...], rows: Iterable[bytes]) -> int:

@@ -12,15 +12,15 @@ from headwater.domain.errors import HeadwaterError, TargetError
 from headwater.domain.mapping import TableMapping
 from headwater.domain.tables import TableName
 from headwater.ports.source import Chunk
-from headwater.ports.target import Checkpoint, Look, TableState
-from headwater.targets.mysql import checkpoints, chunks
+from headwater.ports.target import Checkpoint, CopyState, Look, TableState
+from headwater.targets.mysql import aside, checkpoints, chunks
 from headwater.targets.mysql.errors import translate
 from headwater.targets.mysql.looking import end, look
 from headwater.targets.mysql.session import Connection, connect
 from headwater.targets.mysql.statements import any_row
 from headwater.targets.mysql.writing import MysqlWriting, Session
 from headwater.targets.pool import Pool
-from headwater.targets.records import fenced, no_checkpoint
+from headwater.targets.records import fenced, no_checkpoint, settled
 
 
 class MysqlTargetRun(MysqlWriting):
@@ -29,9 +29,11 @@ class MysqlTargetRun(MysqlWriting):
     def __init__(self, server: Server, task_id: str, epoch: int, mappings: Sequence[TableMapping] = ()) -> None:
         super().__init__(server, task_id, mappings)
         self._epoch = epoch
-        self._pool = Pool(lambda: Session(server, mappings))
+        self._pool = Pool(lambda: Session(server, task_id, mappings))
+        self._copied: dict[str, TableMapping] = {m.mapping_id: m for m in mappings}
         try:
-            if self.checkpoint().epoch != epoch:
+            self._place = self.checkpoint()
+            if self._place.epoch != epoch:
                 raise fenced(task_id, epoch)
         except HeadwaterError:
             self.close()
@@ -52,8 +54,16 @@ class MysqlTargetRun(MysqlWriting):
 
     def save_table_state(self, state: TableState) -> None:
         """See `TargetRun.save_table_state`."""
+        mapping = self._copied.get(state.mapping_id)
         with self._fenced_session("recording the copy's progress") as session:
+            if state.state is CopyState.COPIED and mapping is not None:
+                session.writer.learn([mapping])
+                session.writer.table(mapping).aside.remove_unseen()
+            elif not state.chunks_done:
+                aside.begin_copy(session.connection, self._task_id, state.mapping_id)
             checkpoints.save_state(session.connection, self._task_id, state)
+        if state.state is CopyState.COPIED and mapping is not None:
+            session.writer.table(mapping).aside.drop_seen()
 
     def tracked(self, mappings: Sequence[TableMapping]) -> frozenset[str]:
         """See `TargetRun.tracked`. No books are kept: `check` refuses mappings with others beside them."""
@@ -75,12 +85,14 @@ class MysqlTargetRun(MysqlWriting):
 
     def copy_chunk(self, mapping: TableMapping, chunk: Chunk, rows: Iterable[bytes], fresh: bool, remove: bool) -> int:
         """See `TargetRun.copy_chunk`."""
+        self._copied[mapping.mapping_id] = mapping
         with self._session(f"copying to {mapping.target}") as session:
             task = (self._task_id, self._epoch)
             return chunks.copy_chunk(session.connection, session.writer, task, mapping, chunk, rows, fresh=fresh, remove=remove)
 
     def remove_missing(self, mapping: TableMapping, chunk: Chunk, keys: Iterable[bytes]) -> None:
         """See `TargetRun.remove_missing`."""
+        self._copied[mapping.mapping_id] = mapping
         with self._asking(f"copying to {mapping.target}"):
             chunks.remove_missing(self._main.connection, self._main.writer, mapping, chunk, keys)
 
@@ -95,12 +107,16 @@ class MysqlTargetRun(MysqlWriting):
         if checkpoint.epoch != self._epoch:
             raise TargetError(f"The checkpoint's epoch {checkpoint.epoch} is not the run's {self._epoch}.", kind="internal")
         with self._asking("committing what was written"):
+            if settled(checkpoint):
+                self._main.writer.settle()
             held = checkpoints.advance(self._main.connection, self._task_id, checkpoint)
             if held:
                 self._main.connection.commit()
         if not held:
             self._main.rollback()
             raise fenced(self._task_id, self._epoch)
+        self._main.writer.ended(settled=settled(checkpoint) and settled(self._place))
+        self._place = checkpoint
 
     def look(self) -> Look:
         """See `TargetRun.look`."""
@@ -121,6 +137,9 @@ class MysqlTargetRun(MysqlWriting):
         """See `TargetRun.close`."""
         self._pool.close()
         self._main.close()
+
+    def _settled(self) -> bool:
+        return settled(self._place)
 
     @contextmanager
     def _beside(self, doing: str) -> Iterator[Connection]:
@@ -150,6 +169,7 @@ class MysqlTargetRun(MysqlWriting):
             chunks.hold(session.connection, (self._task_id, self._epoch))
             yield session
             session.connection.commit()
+            session.writer.ended()
 
     @contextmanager
     def _reading(self, doing: str) -> Iterator[Connection]:

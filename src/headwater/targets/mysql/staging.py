@@ -26,6 +26,9 @@ SMALL_BYTES = 64 << 10
 DELETED_ROWS = 2_000
 """A staging table with more rows than these is made anew rather than emptied."""
 
+INDEXED = frozenset({"out", "copied", "copied_keys"})
+"""Rows that were taken out, the rows of a chunk, the keys of a chunk."""
+
 
 class Stages:
     """The staging tables of one connection: which are there, and about how many rows of this transaction they hold.
@@ -37,7 +40,9 @@ class Stages:
         self._rows: dict[str, int] = {}
 
     def open(self, statements: Statements, what: str, columns: Sequence[str]) -> str:
-        """Have the staging table there, and empty; its name. `what` stands for the same columns each time."""
+        """Have the staging table there, and empty; its name. `what` stands for the same columns each time.
+
+        What other tables look into row by row has an index by key: `INDEXED`."""
         name = statements.staging(what)
         rows = self._rows.get(name)
         if rows is not None and 0 < rows <= DELETED_ROWS:
@@ -46,7 +51,7 @@ class Stages:
             self._connection.run(f"DROP TEMPORARY TABLE {name}")
             rows = None
         if rows is None:
-            self._connection.run(statements.stage(name, columns))
+            self._connection.run(statements.stage(name, columns, indexed=what in INDEXED and bool(statements.key_names)))
         self._rows[name] = 0
         return name
 

@@ -32,6 +32,7 @@ class Statements:
         self.writable = tuple(c.name for c in info.columns if c.writable)
         self.further = info.further_keys(self.key_names) if self.key_names else []
         self.unique_columns = tuple(dict.fromkeys(name for key in self.further for name in key.columns if name not in self.key_names))
+        self.upserts_only = not info.transactional  # what a crash has left there may stand already
         self.collates = any(self._column(name).collates for name in self.key_names)
         self.ordered = all(self._column(name).ordered for name in self.key_names)
 
@@ -48,8 +49,9 @@ class Statements:
         """The name of a staging table, quoted."""
         return quote(f"headwater_{what}_{self.number}")
 
-    def stage(self, staging: str, columns: Sequence[str]) -> str:
-        """Make a staging table with these columns."""
+    def stage(self, staging: str, columns: Sequence[str], *, indexed: bool = False) -> str:
+        """Make a staging table with these columns; `indexed` by the mapping's key."""
+        staging = f"{staging} (KEY ({column_list(self.key_names)}))" if indexed else staging
         return f"CREATE TEMPORARY TABLE {staging} ENGINE = InnoDB AS SELECT {column_list(columns)} FROM {self.table} LIMIT 0"
 
     def load(self, into: str, columns: Sequence[str]) -> str:
@@ -139,10 +141,10 @@ class Statements:
         """Remove all rows. TRUNCATE would commit."""
         return f"DELETE FROM {self.table}"
 
-    def remove_missing(self, staging: str, after: Sequence[str] | None, upto: Sequence[str] | None) -> bytes:
-        """Delete the rows of a range of keys that are not staged."""
+    def remove_missing(self, staging: str, after: Sequence[str] | None, upto: Sequence[str] | None, table: str = "") -> bytes:
+        """Delete the rows of a range of keys that are not staged, from the table or another one with its columns."""
         absent = f"NOT EXISTS (SELECT 1 FROM {staging} AS s WHERE {self.finds('t', 's')})".encode()
-        found = f"DELETE t FROM {self.table} AS t WHERE ".encode()
+        found = f"DELETE t FROM {table or self.table} AS t WHERE ".encode()
         return found + b" AND ".join([*self._range("t", after, upto), absent])
 
     def stray(self, staging: str, after: Sequence[str] | None, upto: Sequence[str] | None) -> bytes:

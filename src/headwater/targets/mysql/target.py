@@ -14,7 +14,7 @@ from headwater.domain.mapping import TableMapping
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.source import Finding
 from headwater.ports.target import Checkpoint, TableState
-from headwater.targets.mysql import catalog, checkpoints
+from headwater.targets.mysql import aside, catalog, checkpoints
 from headwater.targets.mysql.check import find
 from headwater.targets.mysql.errors import translate
 from headwater.targets.mysql.run import MysqlTargetRun
@@ -77,6 +77,7 @@ class MysqlTarget:
             if checkpoints.prepared(connection):
                 checkpoints.forget(connection, task_id)
                 connection.commit()
+                aside.drop_all(connection, task_id)
 
     def compare(self, timeout_s: float) -> MysqlComparison:
         """See `Target.compare`."""

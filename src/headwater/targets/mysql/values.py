@@ -37,7 +37,7 @@ def reading(data_type: str, column_type: str, nullable: bool) -> str:
         return "CASE {v} WHEN 't' THEN '1' WHEN 'f' THEN '0' ELSE {v} END"
     if data_type == "bit":
         digits = re.search(r"\d+", column_type)
-        bits = f"IF({{v}} REGEXP '^[01]{{{{1,{digits[0] if digits else 1}}}}}$', CAST(CONV({{v}}, 2, 10) AS UNSIGNED), {REFUSE})"
+        bits = f"IF({{v}} REGEXP '^0*[01]{{{{1,{digits[0] if digits else 1}}}}}$', CAST(CONV({{v}}, 2, 10) AS UNSIGNED), {REFUSE})"
         return f"CASE {{v}} WHEN 't' THEN 1 WHEN 'f' THEN 0 ELSE {bits} END"
     if data_type == "year":
         return f"IF({{v}} = '0', '0000', IF({{v}} REGEXP '^[0-9]{{{{4}}}}$', {{v}}, {REFUSE}))"

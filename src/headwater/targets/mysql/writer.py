@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
+from headwater.dialects.mysql_session import Server
 from headwater.domain.errors import TargetError
 from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable
 from headwater.domain.tables import TableName
 from headwater.ports.target import Written
+from headwater.targets.mysql import checkpoints
+from headwater.targets.mysql.aside import Aside
 from headwater.targets.mysql.catalog import TableInfo, read_tables
 from headwater.targets.mysql.session import Connection
 from headwater.targets.mysql.staging import Stages
@@ -19,8 +23,8 @@ from headwater.targets.mysql.table_writer import TableWriter, Tally
 class Writer:
     """Writes for one task on one connection. Errors of the driver pass through."""
 
-    def __init__(self, connection: Connection, mappings: Iterable[TableMapping]) -> None:
-        self._connection = connection
+    def __init__(self, server: Server, connection: Connection, task_id: str, mappings: Iterable[TableMapping]) -> None:
+        self._server, self._connection, self._task_id = server, connection, task_id
         self._mappings = {m.mapping_id: m for m in mappings}
         self._info: dict[TableName, TableInfo] = {}
         self._tables: dict[TableMapping, TableWriter] = {}
@@ -56,8 +60,26 @@ class Writer:
     def table(self, mapping: TableMapping) -> TableWriter:
         """The writer of one mapping, whose table `learn` knows."""
         if mapping not in self._tables:
-            self._tables[mapping] = TableWriter(self._connection, self.statements(mapping), self.stages)
+            sql = self.statements(mapping)
+            aside = Aside(self._server, self._connection, self._task_id, sql)
+            self._tables[mapping] = TableWriter(self._connection, sql, self.stages, aside, partial(self._fresh, mapping))
         return self._tables[mapping]
+
+    def settle(self) -> None:
+        """Have everything stand in the tables: the target is to be what the source was at one moment."""
+        self.learn()
+        for mapping in self._mappings.values():
+            if mapping.target in self._info:
+                self.table(mapping).settle()
+
+    def ended(self, *, settled: bool = False) -> None:
+        """The transaction has ended; `settled`: it was committed with nothing left aside."""
+        for table in self._tables.values():
+            table.aside.forget(empty=settled)
+
+    def _fresh(self, mapping: TableMapping) -> bool:
+        copying = checkpoints.copying(self._connection, self._task_id, mapping.mapping_id)
+        return copying is not None and copying.fresh
 
     def statements(self, mapping: TableMapping) -> Statements:
         """The statements of one mapping, whose table `learn` knows."""

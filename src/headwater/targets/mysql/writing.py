@@ -12,10 +12,12 @@ from headwater.domain.errors import HeadwaterError
 from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable
 from headwater.ports.target import Written
+from headwater.targets.mysql import checkpoints
 from headwater.targets.mysql.dirty import Desk
 from headwater.targets.mysql.errors import translate
 from headwater.targets.mysql.session import Connection, connect
 from headwater.targets.mysql.writer import Writer
+from headwater.targets.records import settled
 from headwater.targets.transaction import OpenTransaction
 
 MENDING_WAIT_S = 10
@@ -25,9 +27,9 @@ MENDING_WAIT_S = 10
 class Session:
     """A connection with its writer."""
 
-    def __init__(self, server: Server, mappings: Sequence[TableMapping]) -> None:
+    def __init__(self, server: Server, task_id: str, mappings: Sequence[TableMapping]) -> None:
         self.connection: Connection = connect(server)
-        self.writer = Writer(self.connection, mappings)
+        self.writer = Writer(server, self.connection, task_id, mappings)
 
     @property
     def id(self) -> int:
@@ -45,6 +47,7 @@ class Session:
         """See `transaction.Session`."""
         del mark
         self.writer.stages.forget()
+        self.writer.ended()
 
     def rollback(self) -> None:
         """See `transaction.Session`."""
@@ -53,6 +56,7 @@ class Session:
         except Error:
             self.close()
         self.writer.stages.forget()
+        self.writer.ended()
 
     def cut(self) -> None:
         """Break the connection under a call that waits for it (any thread)."""
@@ -71,7 +75,7 @@ class MysqlWriting:
         self._server = server
         self._task_id = task_id
         self._mappings = mappings
-        self._main = Session(server, mappings)
+        self._main = Session(server, task_id, mappings)
         self._transaction = OpenTransaction(self._main, Error, self._translated)
         self.dirty = Desk(self._main.connection, task_id, self._asking)
 
@@ -89,6 +93,9 @@ class MysqlWriting:
 
     def check(self) -> None:
         """See `Writing.check`."""
+        with self._asking("what is written, as a whole"):
+            if self._settled():
+                self._main.writer.settle()
 
     def tentatively(self, *, keep: bool = True) -> AbstractContextManager[None]:
         """See `Writing.tentatively`."""
@@ -102,6 +109,11 @@ class MysqlWriting:
     def close(self) -> None:
         """See `Writing.close`."""
         self._main.close()
+
+    def _settled(self) -> bool:
+        """Whether the target is what the source was at one moment, but for this transaction."""
+        place = checkpoints.read(self._main.connection, self._task_id)
+        return place is None or settled(place)
 
     def _asking(self, doing: str) -> AbstractContextManager[None]:
         return self._transaction.asking(doing)
@@ -122,5 +134,7 @@ class MysqlMending(MysqlWriting):
 
     def commit(self) -> None:
         """See `Mending.commit`."""
+        self.check()
         with self._asking("committing"):
             self._main.connection.commit()
+        self._main.writer.ended()

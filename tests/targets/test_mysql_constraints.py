@@ -1,0 +1,260 @@
+"""What the constraints of a MariaDB or MySQL table hold back: values that change hands, keys that are one to a collation, copies by keys
+that come in another order. And servers that don't take files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pytest
+
+from headwater.dialects.mysql_session import Server
+from headwater.domain.errors import RowRefused, TargetError
+from headwater.domain.mapping import ColumnPair, TableMapping
+from headwater.domain.merge import MergedTable, MergeStep
+from headwater.domain.tables import TableName
+from headwater.ports.source import Chunk
+from headwater.ports.target import Checkpoint, CopyState, TableState
+from headwater.targets.mysql import MysqlTarget
+from headwater.targets.mysql.run import MysqlTargetRun
+from tests.databases import MysqlDatabase
+
+EVERYTHING = frozenset({"INSERT", "UPDATE", "DELETE"})
+REPLAYED = Checkpoint(1, "j", 5, exact_from=100)
+"""A place at which the target may be ahead."""
+SETTLED = Checkpoint(1, "j", 100, exact_from=100)
+UNIQUE = "CREATE TABLE t (id int PRIMARY KEY, u varchar(20) UNIQUE, mine int DEFAULT 7)"
+FOLDED = "CREATE TABLE t (id varchar(20) COLLATE utf8mb4_general_ci PRIMARY KEY, u int, mine int DEFAULT 7)"
+
+
+class Place:
+    """A target with a run, and a table `t` of which (id, u) is mapped."""
+
+    def __init__(self, database: MysqlDatabase) -> None:
+        self.database = database
+        cluster = database.cluster
+        self.target = MysqlTarget(Server(cluster.host, cluster.port, database.name, cluster.user, cluster.password))
+        self.target.raise_epoch("task", 1)
+        self.runs: list[MysqlTargetRun] = []
+        self.mapping = mapped(database, "id", "u")
+
+    @property
+    def run(self) -> MysqlTargetRun:
+        """The run, opened when first asked for."""
+        if not self.runs:
+            self.runs.append(self.target.open("task", 1, [self.mapping]))
+        return self.runs[-1]
+
+    def at(self, place: Checkpoint) -> None:
+        """Let the run stand there."""
+        self.run.commit(place)
+
+    def write(self, *steps: MergeStep, exact: bool = True) -> None:
+        self.run.write([MergedTable(self.mapping, steps, exact=exact)])
+
+    def refused(self, step: MergeStep) -> str:
+        """Why a step is refused; nothing of it stays."""
+
+        def attempt() -> None:
+            with self.run.tentatively():
+                self.write(step)
+                self.run.check()
+
+        with pytest.raises(RowRefused) as error:
+            attempt()
+        return str(error.value)
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """What is committed, by id, byte for byte."""
+        return self.database.rows("SELECT * FROM t ORDER BY CAST(id AS BINARY)")
+
+    def parked(self) -> int:
+        """How many rows are parked."""
+        tables = self.database.rows("SHOW TABLES LIKE 'headwater\\_parked%'")
+        return sum(int(self.database.rows(f"SELECT count(*) FROM {name}")[0][0]) for (name,) in tables)
+
+
+@pytest.fixture
+def place(mysql_database: MysqlDatabase) -> Iterator[Place]:
+    """A target on each flavour; make `t` before the run is used."""
+    made = Place(mysql_database)
+    yield made
+    for run in made.runs:
+        run.close()
+
+
+def mapped(database: MysqlDatabase, *columns: str) -> TableMapping:
+    table = TableName(database.name, "t")
+    return TableMapping("m", TableName("s", "t"), table, tuple(ColumnPair(c, c, c == "id") for c in columns), EVERYTHING)
+
+
+def batch(*rows: Sequence[object], names: Sequence[str] = ("id", "u")) -> pa.RecordBatch:
+    columns = [[None if row[i] is None else str(row[i]).encode() for row in rows] for i in range(len(names))]
+    return pa.record_batch([pa.array(column, pa.binary()) for column in columns], names=list(names))
+
+
+def text(*rows: Sequence[object]) -> list[bytes]:
+    return ["".join("\t".join(map(str, row)) + "\n" for row in rows).encode()]
+
+
+@pytest.mark.parametrize("rows", [3, 300])
+def test_values_of_a_further_unique_key_change_hands(place: Place, rows: int) -> None:
+    place.database.run(UNIQUE, f"INSERT INTO t SELECT i, CONCAT('u', i), 1000 + i FROM {place.database.series(0, rows - 1)}")
+    turned = [(i, f"u{(i + 1) % rows}") for i in range(rows)]
+    place.write(MergeStep(upserts=batch(*turned, (rows, "new"))))
+    place.at(Checkpoint(1))
+    place.write(MergeStep(deletes=batch((0,), names=["id"]), inserts=batch((rows + 1, "u1"))))
+    place.at(Checkpoint(1))
+    expected = [(i, u, 1000 + i) for i, u in turned[1:]] + [(rows, "new", 7), (rows + 1, "u1", 7)]
+    assert sorted(place.rows()) == sorted(expected)
+
+
+def test_a_value_passes_on_in_two_writes_of_one_transaction(place: Place) -> None:
+    place.database.run(UNIQUE, "INSERT INTO t VALUES (1, 'a', 10), (2, 'b', 20)")
+    place.write(MergeStep(upserts=batch((1, "b"))))
+    place.write(MergeStep(upserts=batch((2, "c"))))
+    place.at(Checkpoint(1))
+    assert place.rows() == [(1, "b", 10), (2, "c", 20)]
+
+
+def test_a_value_that_a_stranger_has_is_refused_and_nothing_is_overwritten(place: Place) -> None:
+    place.database.run(UNIQUE, "INSERT INTO t VALUES (1, 'a', 10), (2, 'b', 20)")
+    place.write(MergeStep(upserts=batch((1, "b"))))
+    with pytest.raises(RowRefused) as error:
+        place.at(Checkpoint(1))
+    assert "'b'" not in str(error.value)
+    place.refused(MergeStep(upserts=batch((1, "b"))))
+    place.run.rollback()
+    assert place.rows() == [(1, "a", 10), (2, "b", 20)]
+
+
+def test_a_replay_passes_through_values_that_are_ahead_p5(place: Place) -> None:
+    """At the source: 1 had `a` and gave it to 2, which gave `b` to 3. The target is there already, and goes through it again."""
+    place.database.run(UNIQUE, "INSERT INTO t VALUES (1, 'x', 10), (2, 'a', 20), (3, 'b', 30)")
+    place.at(REPLAYED)
+    place.write(MergeStep(upserts=batch((1, "a"), (2, "b"))), exact=False)
+    place.at(REPLAYED)
+    assert place.parked() == 1
+    assert place.run.stands(place.mapping, [b"3"])
+    place.write(MergeStep(upserts=batch((1, "x"), (2, "a")), partials=(batch((3, "b")),)), exact=False)
+    place.at(SETTLED)
+    assert place.rows() == [(1, "x", 10), (2, "a", 20), (3, "b", 30)]
+    assert place.parked() == 0
+
+
+def test_parked_rows_go_with_their_keys(place: Place) -> None:
+    place.database.run(UNIQUE, "INSERT INTO t VALUES (2, 'a', 20)")
+    place.at(REPLAYED)
+    place.write(MergeStep(upserts=batch((1, "a"))), exact=False)
+    place.at(REPLAYED)
+    place.write(MergeStep(deletes=batch((2,), names=["id"])), exact=False)
+    place.at(SETTLED)
+    assert place.rows() == [(1, "a", 7)]
+    place.target.forget("task")
+    assert place.database.rows("SHOW TABLES LIKE 'headwater\\_parked%'") == []
+
+
+@pytest.mark.parametrize("kind", ["inserts", "upserts"])
+def test_two_keys_that_are_one_to_the_collation_are_refused_never_overwritten(place: Place, kind: str) -> None:
+    place.database.run(FOLDED, "INSERT INTO t VALUES ('k', 1, 10)")
+    for rows in (batch(("K", 2)), batch(("K", 2), ("other", 3)), batch(("n", 4), ("N", 5))):
+        reason = place.refused(MergeStep(**{kind: rows}))
+        assert "one and the same" in reason
+        assert "'K'" not in reason
+    place.run.rollback()
+    assert place.rows() == [("k", 1, 10)]
+
+
+def test_a_key_is_found_byte_for_byte(place: Place) -> None:
+    place.database.run(FOLDED, "INSERT INTO t VALUES ('k', 1, 10)")
+    place.write(MergeStep(deletes=batch(("K",), names=["id"])))
+    place.write(MergeStep(partials=(batch(("K", 9)),)))
+    assert not place.run.stands(place.mapping, [b"K"])
+    place.at(Checkpoint(1))
+    assert place.rows() == [("k", 1, 10)]
+    place.write(MergeStep(deletes=batch(("k",), names=["id"]), inserts=batch(("K", 2))))
+    place.at(Checkpoint(1))
+    assert place.rows() == [("K", 2, 7)]
+
+
+def test_blanks_at_the_end_of_keys_do_not_make_two_rows_one(place: Place) -> None:
+    place.database.run(FOLDED)
+    with pytest.raises(RowRefused):
+        place.write(MergeStep(inserts=batch(("k", 1), ("k ", 2))))
+
+
+def test_a_copy_by_keys_in_another_order_removes_what_the_source_has_not(place: Place) -> None:
+    """The source's order is that of bytes: `B` comes before `a`."""
+    place.database.run(FOLDED, "INSERT INTO t VALUES ('a', 0, 1), ('B', 0, 2), ('gone', 0, 3), ('Z', 0, 4)")
+    chunks = (Chunk(0, None, ("Z",)), Chunk(1, ("Z",), None))
+    place.run.save_table_state(TableState("m", CopyState.COPYING, chunks=chunks))
+    place.run.copy_chunk(place.mapping, chunks[1], text(("a", 1), ("b2", 2)), False, True)
+    place.run.copy_chunk(place.mapping, chunks[0], text(("B", 3), ("Z", 4)), False, True)
+    assert len(place.rows()) == 5
+    place.run.save_table_state(TableState("m", CopyState.COPIED, chunks=chunks, chunks_done=frozenset({0, 1})))
+    assert sorted(map(str, place.rows())) == sorted(map(str, [("B", 3, 2), ("Z", 4, 4), ("a", 1, 1), ("b2", 2, 7)]))
+    assert place.database.rows("SHOW TABLES LIKE 'headwater\\_seen%'") == []
+
+
+def test_a_copy_over_rows_that_hold_each_others_unique_values(place: Place) -> None:
+    place.database.run(UNIQUE, "INSERT INTO t VALUES (1, 'b', 10), (9, 'a', 90), (10, 'z', 100)")
+    place.at(REPLAYED)
+    chunks = (Chunk(0, None, ("5",)), Chunk(1, ("5",), None))
+    place.run.save_table_state(TableState("m", CopyState.COPYING, chunks=chunks))
+    place.run.copy_chunk(place.mapping, chunks[0], text((1, "a"), (2, "z")), False, True)
+    place.run.copy_chunk(place.mapping, chunks[1], text((9, "b")), False, True)
+    place.at(SETTLED)
+    assert place.rows() == [(1, "a", 10), (2, "z", 7), (9, "b", 90)]
+    assert place.parked() == 0
+
+
+def test_the_first_copy_refuses_a_second_row_with_a_unique_value(place: Place) -> None:
+    place.database.run(UNIQUE)
+    place.run.save_table_state(TableState("m", CopyState.COPYING, fresh=True, chunks=(Chunk(0, None, None),)))
+    with pytest.raises(RowRefused):
+        place.run.copy_chunk(place.mapping, Chunk(0, None, None), text((1, "a"), (2, "a")), True, False)
+    assert place.rows() == []
+
+
+def test_without_local_infile_rows_go_by_statements(mysql_database: MysqlDatabase) -> None:
+    mysql_database.run("SET GLOBAL local_infile = 0")
+    try:
+        place = Place(mysql_database)
+        place.database.run(UNIQUE)
+        rows = [(i, "it's \\ " + "x" * 5 + str(i)) for i in range(1000)]
+        place.run.save_table_state(TableState("m", CopyState.COPYING, fresh=True, chunks=(Chunk(0, None, None),)))
+        escaped = [(i, u.replace("\\", "\\\\")) for i, u in rows]
+        assert place.run.copy_chunk(place.mapping, Chunk(0, None, None), text(*escaped), True, False) == 1000
+        place.write(MergeStep(upserts=batch(*((i, f"new {i}") for i in range(500)))))
+        place.at(Checkpoint(1))
+        found = {i: u for i, u, _ in place.rows()}
+        assert found == {**dict(rows), **{i: f"new {i}" for i in range(500)}}
+        place.run.close()
+    finally:
+        mysql_database.run("SET GLOBAL local_infile = 1")
+
+
+def test_a_table_without_transactions_takes_rows_twice_but_not_without_a_key(place: Place) -> None:
+    place.database.run("CREATE TABLE t (id int PRIMARY KEY, u int) ENGINE = MyISAM")
+    for _ in range(2):
+        place.write(MergeStep(inserts=batch((1, 1), (2, 2))))
+    place.at(Checkpoint(1))
+    assert place.rows() == [(1, 1), (2, 2)]
+    assert place.target.check([place.mapping]) == []
+    keyless = TableMapping("k", TableName("s", "t"), place.mapping.target, (ColumnPair("id", "id"), ColumnPair("u", "u")), EVERYTHING)
+    assert "no transactions" in str(place.target.check([keyless])[0])
+
+
+def test_triggers_fire_and_their_refusals_are_told_without_values(place: Place) -> None:
+    place.database.run(
+        UNIQUE, "CREATE TRIGGER no BEFORE INSERT ON t FOR EACH ROW BEGIN IF NEW.u = 'secret' THEN "
+        "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'secret'; END IF; SET NEW.mine = 8; END"
+    )  # fmt: skip
+    place.write(MergeStep(inserts=batch((1, "fine"))))
+    place.at(Checkpoint(1))
+    assert place.rows() == [(1, "fine", 8)]
+    with pytest.raises(TargetError) as error:
+        place.write(MergeStep(inserts=batch((2, "secret"))))
+    assert "secret" not in str(error.value)
+    assert error.value.kind == "row_refused"
