@@ -75,7 +75,7 @@ def _seconds(text: str) -> Decimal:
     return -total if text.startswith("-") else total
 
 
-def same(source: Kind, target: str, sent: str, there: str) -> bool:
+def _same(source: Kind, target: str, sent: str, there: str) -> bool:
     if sent == there:
         return True
     goal = kind_of(target)
@@ -102,7 +102,7 @@ def _changed_by_postgres(connection: psycopg.Connection[Any], target: str) -> It
                 continue
             there = (found.get_value(0, 0) or b"").decode() if found else ""
             connection.rollback()
-            if not same(kind_of(kind.base), target, value, there):
+            if not _same(kind_of(kind.base), target, value, there):
                 yield f"{kind.type} to {target}, {label}: {value[:60]!r} became {there[:60]!r}"
 
 
