@@ -623,6 +623,7 @@ class Decoder:
     parted: cython.bint
     begun: cython.bint
     checksums: cython.int
+    mariadb: cython.bint
     resume: cython.Py_ssize_t
     inner: bytes
     inner_at: cython.Py_ssize_t
@@ -648,6 +649,7 @@ class Decoder:
         self.maps, self.known, self.current = {}, {}, {}
         self.is_open = self.parted = self.begun = False
         self.checksums = -1  # not told yet
+        self.mariadb = False
         self.resume = self.inner_at = 0
         self.inner, self.payload = b"", None
         self.file, self.at, self.next, self.safe = file, offset, offset, offset
@@ -872,7 +874,7 @@ class Decoder:
         if known is None:
             if len(self.known) >= MAPS_MAX:
                 self.forget_tables()
-            relation = events.table_map(body)
+            relation = events.table_map(body, self.mariadb)
             try:
                 known = _Table(relation, body[6:], self.plan_of(relation))
             except UnreadableColumn as error:
@@ -1230,6 +1232,7 @@ class Decoder:
         if kind == 15:  # FORMAT_DESCRIPTION
             self.told = events.format_description(body)
             self.checksums = 1 if self.told.checksums else 0
+            self.mariadb = "mariadb" in self.told.server_version.lower()
             self.forget_tables()
         elif kind == 4:  # ROTATE
             return self._rotated(events.rotate(body))

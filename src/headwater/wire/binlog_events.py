@@ -405,8 +405,11 @@ _META_BYTES = dict.fromkeys((4, 5, 140, 242, 245, 249, 250, 251, 252, 255, 17, 1
 )
 """How many bytes of metadata a table map has for each type; none for the others."""
 
-_NUMERIC = frozenset((1, 2, 3, 4, 5, 8, 9, 246))
+_NUMERIC = frozenset((1, 2, 3, 4, 5, 8, 9, 13, 246))
 _CHARACTER = frozenset((15, 140, 141, 249, 250, 251, 252, 253, 254))
+_CHARACTER_MARIADB = _CHARACTER | {255}
+"""Types with a character set; for MariaDB GEOMETRY is one of them, whose character set is that of bytes."""
+
 ENUM, SET, STRING = 247, 248, 254
 
 
@@ -420,8 +423,8 @@ def real_type(kind: int, meta: int) -> tuple[int, int]:
     return first, second
 
 
-def table_map(body: bytes) -> TableMap:
-    """A table with its columns, and what optional metadata it has."""
+def table_map(body: bytes, mariadb: bool = False) -> TableMap:
+    """A table with its columns, and what optional metadata it has; which columns these are about differs by who wrote them."""
     read = Body(body)
     table_id = read.number(6)
     read.take(2)
@@ -432,7 +435,7 @@ def table_map(body: bytes) -> TableMap:
     if meta.left:
         raise meta.error("Metadata of columns that are not there")
     nullable = read.take((len(types) + 7) >> 3)
-    told = _Told(types, metas)
+    told = _Told(types, metas, _CHARACTER_MARIADB if mariadb else _CHARACTER)
     while read.left:
         kind = read.number(1)
         told.read(kind, Body(read.take(read.length()), HEADER_BYTES + read.at))
@@ -453,6 +456,7 @@ class _Told:
 
     types: bytes
     metas: list[int]
+    character: frozenset[int]
     names: list[str] = field(default_factory=list)
     unsigned: dict[int, bool] = field(default_factory=dict)
     collations: dict[int, int] = field(default_factory=dict)
@@ -469,7 +473,7 @@ class _Told:
         if kind == 1:
             self.unsigned = dict(zip(self._of(*_NUMERIC), _bits(value), strict=False))
         elif kind in (2, 3):
-            self._charsets(value, self._of(*_CHARACTER), kind == 2)
+            self._charsets(value, self._of(*self.character), kind == 2)
         elif kind == 4:
             self.names = [value.text(value.take(value.length())) for _ in self.types]
         elif kind in (5, 6):

@@ -65,13 +65,14 @@ class Field:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it is today. `engine` and `estimate` (rows) as the server says; `bytes` of its rows."""
+    """A table as it is today. `engine` and `estimate` (rows) as the server says; `bytes` of its rows. `primary`: it has a primary key."""
 
     schema: TableSchema
     fields: tuple[Field, ...]
     engine: str = ""
     estimate: int = 0
     bytes: int = 0
+    primary: bool = False
 
     @property
     def transactional(self) -> bool:
@@ -96,10 +97,12 @@ def look(connection: Session, wanted: Sequence[TableName]) -> dict[TableName, Ta
     for name, row in _ask(connection, COLUMNS, sorted(about)):
         columns.setdefault(name, []).append(row)
     keys, checks = _keys(connection, columns), _json_checks(connection, columns)
-    return {
-        name: _table(name, about[name], [_field(row, keys.get(name, ()), checks.get(name, frozenset())) for row in described])
-        for name, described in columns.items()
-    }
+    found = {}
+    for name, described in columns.items():
+        index, key = keys.get(name, ("", ()))
+        fields = tuple(_field(row, key, checks.get(name, frozenset())) for row in described)
+        found[name] = _table(name, about[name], fields, index == "PRIMARY")
+    return found
 
 
 def kinds(connection: Session, wanted: Sequence[TableName]) -> dict[TableName, tuple[str, str]]:
@@ -121,19 +124,20 @@ def _ask(connection: Session, query: str, wanted: Sequence[TableName]) -> Iterat
                 yield TableName(database, name), row
 
 
-def _keys(connection: Session, columns: dict[TableName, list[dict[str, Any]]]) -> dict[TableName, tuple[str, ...]]:
-    """The columns that name a row: the primary key, or else the shortest unique index (the first by name) over columns without NULL."""
+def _keys(connection: Session, columns: dict[TableName, list[dict[str, Any]]]) -> dict[TableName, tuple[str, tuple[str, ...]]]:
+    """The index that names a row, with its columns: the primary key, or else the shortest unique one (the first by name) over columns
+    without NULL."""
     indexes: dict[tuple[TableName, str], list[tuple[str, bool]]] = {}
     for name, row in _ask(connection, INDEXES, sorted(columns)):
         usable = row["prefix"] is None and row["part"] is not None
         indexes.setdefault((name, _text(row["called"])), []).append((_text(row["part"] or ""), usable))
-    found: dict[TableName, tuple[str, ...]] = {}
-    for (name, _), parts in sorted(indexes.items(), key=lambda one: (one[0][0], one[0][1] != "PRIMARY", len(one[1]), one[0][1])):
+    found: dict[TableName, tuple[str, tuple[str, ...]]] = {}
+    for (name, called), parts in sorted(indexes.items(), key=lambda one: (one[0][0], one[0][1] != "PRIMARY", len(one[1]), one[0][1])):
         fit = {
             _text(row["called"]) for row in columns[name] if row["nullable"] == "NO" and "VIRTUAL" not in _text(row["extra"] or "").upper()
         }
         if name not in found and all(usable and part in fit for part, usable in parts):
-            found[name] = tuple(part for part, _ in parts)
+            found[name] = called, tuple(part for part, _ in parts)
     return found
 
 
@@ -148,9 +152,9 @@ def _json_checks(connection: Session, columns: dict[TableName, list[dict[str, An
     return {name: frozenset(clauses) for name, clauses in found.items()}
 
 
-def _table(name: TableName, about: dict[str, Any], fields: Sequence[Field]) -> Table:
+def _table(name: TableName, about: dict[str, Any], fields: tuple[Field, ...], primary: bool) -> Table:
     schema = TableSchema(name, tuple(field.column for field in fields))
-    return Table(schema, tuple(fields), _text(about["engine"] or ""), int(about["estimate"] or 0), int(about["bytes"] or 0))
+    return Table(schema, fields, _text(about["engine"] or ""), int(about["estimate"] or 0), int(about["bytes"] or 0), primary)
 
 
 def _field(row: dict[str, Any], key: tuple[str, ...], checks: frozenset[str]) -> Field:
