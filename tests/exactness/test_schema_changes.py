@@ -28,7 +28,8 @@ PAIRS = (("id", "id"), ("v", "v"), ("n", "n"))
 class Case:
     """`ddl` on the table {t}; `said` is part of the message, empty where nothing may stop. `now`: the pairs that repair it.
 
-    `row`: the values after `id` of a row behind the change. `later`: what is said where all is read later, in front of the first
+    `row`: the values after `id` of a row behind the change, `last`: those of one that is written in the next transaction. `v`: the type of
+    the column v at the source, `target_v` at the target. `later`: what is said where all is read later, in front of the first
     transaction already, because the catalogue does not tell any more which column it was."""
 
     ddl: str
@@ -36,6 +37,9 @@ class Case:
     now: tuple[tuple[str, str], ...] = PAIRS
     row: str = "'x', 1, 'u'"
     later: str = ""
+    last: str = ""
+    v: str = "text"
+    target_v: str = "text"
 
 
 CASES = {
@@ -67,11 +71,26 @@ CASES = {
         row="1, 'u', 'x'",
         later="can't be told any more",
     ),
-    "enum_gone": Case("ALTER TABLE {t} ALTER COLUMN v TYPE text; DROP TYPE mood", "to text", row="'free', 1, 'u'"),
     "key_changed": Case("ALTER TABLE {t} DROP CONSTRAINT {t}_pkey; ALTER TABLE {t} ADD PRIMARY KEY (n)", "finds its rows by (n) now"),
     "key_gone": Case("ALTER TABLE {t} DROP CONSTRAINT {t}_pkey", "finds its rows by (nothing) now"),
     "key_replaced": Case("ALTER TABLE {t} DROP CONSTRAINT {t}_pkey; ALTER TABLE {t} ADD CONSTRAINT other PRIMARY KEY (id)"),
 }
+TYPES = {
+    "enum_gone": Case("ALTER TABLE {t} ALTER COLUMN v TYPE text; DROP TYPE {t}_mood", "to text", row="'free', 1, 'u'", v="{t}_mood"),
+    "enum_renamed": Case("ALTER TYPE {t}_mood RENAME TO {t}_feeling", v="{t}_mood"),
+    "label_added": Case("ALTER TYPE {t}_mood ADD VALUE 'sad'", last="'sad', 1, 'u'", v="{t}_mood", target_v="{t}_mood"),
+    "label_added_in_front": Case("ALTER TYPE {t}_mood ADD VALUE 'sad' BEFORE 'x'", last="'sad', 1, 'u'", v="{t}_mood"),
+    "domain_checked": Case("ALTER DOMAIN {t}_short ADD CHECK (length(VALUE) < 9)", v="{t}_short", target_v="{t}_short"),
+    "domain_renamed": Case("ALTER DOMAIN {t}_short RENAME TO {t}_brief", v="{t}_short"),
+    "domain_to_its_base": Case("ALTER TABLE {t} ALTER COLUMN v TYPE text", "to text", v="{t}_short"),
+    "domain_of_another_base": Case(
+        "ALTER TABLE {t} ALTER COLUMN v TYPE {t}_number USING length(v)",
+        "to public.domain_of_another_base_number",
+        row="7, 1, 'u'",
+        v="{t}_short",
+    ),
+}
+GROUPS = {"columns and keys": CASES, "enums and domains": TYPES}
 UNREPAIRED = ("key_changed", "key_gone")
 
 
@@ -80,9 +99,20 @@ def mapping_record(mapping: TableMapping) -> Mapping:
     return Mapping("m", "t", str(mapping.source), str(mapping.target), mapping.columns, (), (), (), "MANUAL", 100, 0)
 
 
-def kind_of_v(name: str) -> str:
-    """The type of `v` in a table."""
-    return "mood" if name == "enum_gone" else "text"
+def types_of(name: str) -> list[str]:
+    """What a case's columns may be of."""
+    return [
+        f"CREATE TYPE {name}_mood AS ENUM ('x', 'happy')",
+        f"CREATE DOMAIN {name}_short AS text CHECK (length(VALUE) < 10)",
+        f"CREATE DOMAIN {name}_number AS bigint",
+    ]
+
+
+@pytest.fixture(params=GROUPS.values(), ids=list(GROUPS))
+def cases(request: pytest.FixtureRequest) -> dict[str, Case]:
+    """What happens in one world."""
+    found: dict[str, Case] = request.param
+    return found
 
 
 @pytest.fixture(params=[False, True], ids=["as it happens", "read later"])
@@ -93,6 +123,7 @@ def later(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def world(
+    cases: dict[str, Case],
     later: bool,
     tmp_path: Path,
     shared_cluster: Callable[[Installation, str], PrivatePostgres],
@@ -100,20 +131,22 @@ def world(
 ) -> SchemaWorld:
     """All tables on both sides, empty and published; the oldest version is followed as it happens, the newest is read later."""
     source, target = (make_database(shared_cluster(BOTH[at], "first")) for at in ((-1, 0) if later else (0, -1)))
-    source.run("CREATE TYPE mood AS ENUM ('x', 'happy')")
-    for name in CASES:
-        source.run(f"CREATE TABLE {name} (id int PRIMARY KEY, v {kind_of_v(name)}, n int NOT NULL, u text)")
-        target.run(f"CREATE TABLE {name} (id int PRIMARY KEY, v text, n bigint)")
+    for name, case in cases.items():
+        types = types_of(name) if "{t}" in case.v else []
+        source.run(*types, f"CREATE TABLE {name} (id int PRIMARY KEY, v {case.v.format(t=name)}, n int NOT NULL, u text)")
+        target.run(*types, f"CREATE TABLE {name} (id int PRIMARY KEY, v {case.target_v.format(t=name)}, n bigint)")
+        if name == "label_added":
+            target.run("ALTER TYPE label_added_mood ADD VALUE 'sad'")
     made = SchemaWorld(tmp_path, source, target)
-    made.begin(list(CASES))
+    made.begin(list(cases))
     return made
 
 
-def write(world: SchemaWorld, captured: Callable[[], None]) -> dict[str, tuple[int, int]]:
+def write(world: SchemaWorld, cases: dict[str, Case], captured: Callable[[], None]) -> dict[str, tuple[int, int]]:
     """Each table's history: one transaction, the change together with a row, and one behind it. Returns the offsets of the first two."""
     places, number = {}, 0
     with world.source.connect(autocommit=False) as connection:
-        for name, case in CASES.items():
+        for name, case in cases.items():
             connection.execute(f"INSERT INTO {name} VALUES (1, 'x', 1, 'u'), (2, 'x', 2, 'u')".encode())
             connection.commit()
             if case.later:
@@ -122,7 +155,7 @@ def write(world: SchemaWorld, captured: Callable[[], None]) -> dict[str, tuple[i
             connection.execute(case.ddl.format(t=name).encode())
             connection.execute(f"INSERT INTO {name} VALUES (4, {case.row.replace('1', '4', 1)})".encode())
             connection.commit()
-            connection.execute(f"INSERT INTO {name} VALUES (5, {case.row.replace('1', '5', 1)})".encode())
+            connection.execute(f"INSERT INTO {name} VALUES (5, {(case.last or case.row).replace('1', '5', 1)})".encode())
             if name not in UNREPAIRED:
                 connection.execute(f"DELETE FROM {name} WHERE id = 2".encode())
             connection.commit()
@@ -131,19 +164,18 @@ def write(world: SchemaWorld, captured: Callable[[], None]) -> dict[str, tuple[i
     return places
 
 
-def test_changes_at_the_source(world: SchemaWorld, later: bool) -> None:
-    places = write(world, lambda: None) if later else {}
+def test_changes_at_the_source(world: SchemaWorld, cases: dict[str, Case], later: bool) -> None:
+    places = write(world, cases, lambda: None) if later else {}
     with world.capturing():
         world.begin_tasks()
-        places = places or write(world, world.captured)
+        places = places or write(world, cases, world.captured)
         world.captured()
-        wrong = {name: problem for name in CASES if (problem := check(world, name, places[name], later))}
+        wrong = {name: problem for name, case in cases.items() if (problem := check(world, name, case, places[name], later))}
     assert not wrong, "\n".join(f"{name}: {problem}" for name, problem in wrong.items())
 
 
-def check(world: SchemaWorld, name: str, places: tuple[int, int], later: bool) -> str:
+def check(world: SchemaWorld, name: str, case: Case, places: tuple[int, int], later: bool) -> str:
     """Run one case; what is wrong with it, in words."""
-    case = CASES[name]
     first, early = places[0], later and bool(case.later)
     said, stands = world.run(name)
     if case.said:
