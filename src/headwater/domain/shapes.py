@@ -76,6 +76,8 @@ def _place(mapping: TableMapping, pair: ColumnPair, shape: ColumnShape, schema: 
     if not shape.number or not any(column.number for column in schema.columns):
         if named is None:
             raise _Misfit(_dropped(mapping, pair, schema, "dropped or renamed"))
+        if schema.columns[named].number < 0:
+            raise _Misfit(_unlogged(pair, schema))
         return _typed(pair, shape, schema, named)
     at = next((i for i, column in enumerate(schema.columns) if column.number == shape.number), None)
     if at is None:
@@ -115,6 +117,13 @@ def _again(pair: ColumnPair, schema: TableSchema, column: Column) -> str:
     if column.number < 0:
         return f"Columns of {schema.table} were dropped and added after this, and it can't be told any more which is which. {COPY_AGAIN}"
     return f"Column {pair.source} of {schema.table} was dropped, and another one was given its name. {COPY_AGAIN}"
+
+
+def _unlogged(pair: ColumnPair, schema: TableSchema) -> str:
+    return (
+        f"The values of column {pair.source} of {schema.table} may have changed here, by a statement that changes the table and not its "
+        f"rows (ALTER TABLE, a table or partition that was dropped, exchanged or made anew). {COPY_AGAIN}"
+    )
 
 
 def _key(mapping: TableMapping, found: list[int], schema: TableSchema) -> list[str]:
