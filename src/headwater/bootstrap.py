@@ -34,6 +34,7 @@ from headwater.ports.journal import Retention
 from headwater.ports.store import Store
 from headwater.sealing import RowSeal, row_key
 from headwater.services.access import Access
+from headwater.services.creation import TableCreation
 from headwater.services.data_sources import Connections, DataSources
 from headwater.services.dirty_rows import DirtyRowsAside
 from headwater.services.locks import TaskLocks
@@ -145,6 +146,7 @@ def assemble(settings: Settings, store: Store, key: bytes) -> Parts:
         resets=resets,
         monitoring=Monitoring(store, supervisor, open_journal, now_ms, connections),
         verifications=verifications,
+        creation=TableCreation(store, connections),
         vitals=Vitals(store, supervisor),
         dirty_rows=DirtyRowsAside(store, connections, RowSeal(row_key(key)), clock.now_us),
         ready=lambda: unready(store, supervisor),

@@ -110,6 +110,11 @@ class Client:
         answer: list[Json] = self.call("POST", "/multi-tasks/init", body=body)
         return answer[0]
 
+    def map_by_name(self, task_id: str) -> Json:
+        """Map what fits by name and is not mapped yet, in a task that does not run."""
+        answer: list[Json] = self.call("POST", "/multi-tasks/init", body={"task_id": task_id, "auto_mapping": True})
+        return answer[0]
+
     def create_task(self, name: str, task_id: str | None = None, operations: Sequence[str] = ("INSERT", "UPDATE", "DELETE")) -> str:
         """Save a task and return its id."""
         body: Json = {"task_name": name, "operation_types": list(operations), "task_type": "REALTIME"}
@@ -196,6 +201,12 @@ class Client:
     def delete_task(self, task_id: str) -> None:
         """Delete a stopped task."""
         self.call("DELETE", f"/tasks/{_segment(task_id)}")
+
+    def create_tables(self, task_id: str, tables: Sequence[str] = (), dry_run: bool = False) -> list[Json]:
+        """Create the target tables that are missing for these source tables (none: for all), or with `dry_run` only say how."""
+        body = {"tables": list(tables), "dry_run": dry_run}
+        found: list[Json] = self._object("POST", f"/tasks/{_segment(task_id)}/target-tables", body=body)["tables"]
+        return found
 
     def verify(self, task_id: str, repair: bool = False) -> Json:
         """Begin to compare a task's target with its source; the answer is the verification, which goes on."""

@@ -89,7 +89,7 @@ def test_every_command_and_option_is_in_the_reference() -> None:
     tasks = commands.pop("headwater task")
     commands |= {f"headwater task {name}": command for name, command in tasks.commands.items()}
     commands |= {f"headwater dirty {name}": command for name, command in commands.pop("headwater dirty").commands.items()}
-    assert set(re.findall(r"\| `(headwater(?: task| dirty)? \w+)", told)) == set(commands)
+    assert set(re.findall(r"\| `(headwater(?: task| dirty)? [\w-]+)", told)) == set(commands)
     for name, command in commands.items():
         assert f"`{name}" in told
         for option in (o for parameter in command.params for o in parameter.opts if o.startswith("--")):

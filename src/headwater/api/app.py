@@ -9,7 +9,7 @@ from fastapi import FastAPI
 import headwater
 from headwater.api import errors
 from headwater.api.gate import Gate
-from headwater.api.routes import data_sources, dirty_rows, identity, multi_tasks, operations, tasks, verifications
+from headwater.api.routes import creation, data_sources, dirty_rows, identity, multi_tasks, operations, tasks, verifications
 from headwater.api.services import Services
 
 ERROR_STATUSES = {"400": "The request is refused, and why", "401": "The caller is not authenticated", "404": "There is no such thing"}
@@ -30,7 +30,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     errors.install(app)
     app.add_middleware(Gate)
-    routers = (data_sources, multi_tasks, tasks, dirty_rows, verifications, identity, operations)
+    routers = (data_sources, multi_tasks, tasks, dirty_rows, verifications, creation, identity, operations)
     for router in (one.router for one in routers):
         app.include_router(router)
     generate = app.openapi

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from headwater.ports.store import Scope
 from headwater.services.access import Access
+from headwater.services.creation import TableCreation
 from headwater.services.data_sources import DataSources
 from headwater.services.dirty_rows import DirtyRowsAside
 from headwater.services.mappings import Mappings
@@ -37,6 +38,7 @@ class Services:
     resets: Resetting
     monitoring: Monitoring
     verifications: Verifications
+    creation: TableCreation
     vitals: Vitals
     dirty_rows: DirtyRowsAside
     ready: Callable[[], Sequence[str]]

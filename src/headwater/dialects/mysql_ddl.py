@@ -7,7 +7,7 @@ differing rows here, whatever their letters.
 from __future__ import annotations
 
 from headwater.dialects.mysql_session import quote
-from headwater.domain.best_types import best
+from headwater.domain.best_types import KEY_BYTES_MAX, best
 from headwater.domain.kinds import Kind, kind_of
 from headwater.domain.outline import ColumnOutline, Default, Made, Outline, plain
 from headwater.domain.tables import TableName
@@ -31,8 +31,8 @@ def create_table(outline: Outline, table: TableName, mariadb: bool) -> Made:
     if bad := [name for name in names if len(name) > NAME_MAX or name.endswith(" ")]:
         return Made(problem=f"A name has at most {NAME_MAX} characters and no blank at its end: {', '.join(bad)}. Make the table by hand.")
     notes: list[str] = []
-    strings = sum(kind_of(one.column.base or one.column.type).form not in _NUMBERS for one in outline.columns if one.column.key)
-    lines = [_column(one, mariadb, max(1, strings), notes) for one in outline.columns]
+    room = _room([kind_of(one.column.base or one.column.type) for one in outline.columns if one.column.key])
+    lines = [_column(one, mariadb, room, notes) for one in outline.columns]
     if outline.key:
         lines.append(f"PRIMARY KEY ({', '.join(map(quote, outline.key))})")
     options = f"ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE={COLLATIONS[mariadb]}"
@@ -44,14 +44,22 @@ def create_table(outline: Outline, table: TableName, mariadb: bool) -> Made:
     return Made((f"CREATE TABLE {quote(table.schema, table.name)} (\n    {body}\n) {options}",), tuple(notes))
 
 
+NUMBER_BYTES = 32
+"""What a number or time takes of an index at most."""
 _NUMBERS = frozenset({"integer", "year", "decimal", "float", "double", "boolean", "bits", "date", "stamp", "instant", "time"})
-"""Forms that take next to no room in an index."""
+"""Forms of numbers and times."""
 
 
-def _column(one: ColumnOutline, mariadb: bool, key_parts: int, notes: list[str]) -> str:
+def _room(key: list[Kind]) -> int:
+    """The bytes that each text of a key may have."""
+    numbers = sum(kind.form in _NUMBERS for kind in key)
+    return (KEY_BYTES_MAX - NUMBER_BYTES * numbers) // max(1, len(key) - numbers)
+
+
+def _column(one: ColumnOutline, mariadb: bool, room: int, notes: list[str]) -> str:
     column = one.column
     source = kind_of(column.base or column.type)
-    made = best(source, "mariadb" if mariadb else "mysql", key_parts if column.key else 0)
+    made = best(source, "mariadb" if mariadb else "mysql", room if column.key else 0)
     if column.key and source.form in ("text", "bytes", "other") and (source.length or 1 << 32) > (kind_of(f"mysql:{made}").length or 0):
         notes.append(f"{column.name}: a key of {source.spelling} becomes {made}; rows with longer ones are refused")
     parts = [quote(column.name), made, "NOT NULL" if not column.nullable or column.key else "NULL"]

@@ -23,13 +23,13 @@ DECIMAL_DIGITS = 65
 DECIMALS = {"mysql": 30, "mariadb": 38}
 
 
-def best(source: Kind, family: Family, key_parts: int = 0) -> str:
-    """The type, as that database spells it. `key_parts`: columns of the key that this one belongs to, 0 where it is in none."""
+def best(source: Kind, family: Family, key_bytes: int = 0) -> str:
+    """The type, as that database spells it. `key_bytes`: how much of a key a value may be, 0 where it is in none."""
     if family == "postgres":
         return _for_postgres(source) if source.mysql else source.spelling if known(source.spelling) else "text"
     if source.mysql and source.form not in ("text", "enum", "set", "uuid", "inet4", "inet6", "json", "bytes"):
         return source.spelling
-    return _for_mysql(source, family, key_parts)
+    return _for_mysql(source, family, key_bytes)
 
 
 def _for_postgres(source: Kind) -> str:
@@ -62,12 +62,12 @@ def _postgres_integer(source: Kind) -> str:
     return "numeric(20,0)"
 
 
-def _for_mysql(source: Kind, family: Family, key_parts: int) -> str:
+def _for_mysql(source: Kind, family: Family, key_bytes: int) -> str:
     form = source.form
     if form in ("text", "enum", "set", "interval", "other") or (form == "bits" and not 0 < (source.length or 0) <= 64):
-        return _mysql_text(source, key_parts)
+        return _mysql_text(source, key_bytes)
     if form == "bytes":
-        return _mysql_bytes(source, key_parts)
+        return _mysql_bytes(source, key_bytes)
     if form == "decimal":
         return _mysql_decimal(source, family)
     fraction = f"({source.precision})" if source.precision else ""
@@ -91,7 +91,7 @@ _LONGEST = {"name": 63, "macaddr": 17, "macaddr8": 23, "cidr": 43, "time with ti
 """Characters of types that are texts in MySQL."""
 
 
-def _mysql_text(source: Kind, key_parts: int) -> str:
+def _mysql_text(source: Kind, key_bytes: int) -> str:
     length = source.length if source.form in ("text", "bits") else None
     if source.mysql and source.form in ("enum", "set"):
         return source.spelling.rpartition(")")[0] + ")"
@@ -102,8 +102,8 @@ def _mysql_text(source: Kind, key_parts: int) -> str:
     length = _LONGEST.get(source.name, length)
     if source.padded and source.form == "text" and length is not None and length <= 255:
         return f"char({length})"
-    if key_parts:
-        return f"varchar({min(length or KEY_BYTES_MAX, KEY_BYTES_MAX // 4 // key_parts)})"
+    if key_bytes:
+        return f"varchar({min(length or KEY_BYTES_MAX, key_bytes // 4)})"
     if source.name in ("tinytext", "text", "mediumtext", "longtext") and source.mysql:
         return {"tinytext": "text", "text": "mediumtext"}.get(source.name, "longtext")
     if length is None or length > MEDIUMTEXT_CHARS:
@@ -111,13 +111,13 @@ def _mysql_text(source: Kind, key_parts: int) -> str:
     return f"varchar({length})" if length <= VARCHAR_MAX else "text" if length <= TEXT_CHARS else "mediumtext"
 
 
-def _mysql_bytes(source: Kind, key_parts: int) -> str:
-    if source.mysql and not key_parts:
+def _mysql_bytes(source: Kind, key_bytes: int) -> str:
+    if source.mysql and not key_bytes:
         return source.spelling
     if source.padded:
         return source.spelling
-    if key_parts:
-        return f"varbinary({min(source.length or KEY_BYTES_MAX, KEY_BYTES_MAX // key_parts)})"
+    if key_bytes:
+        return f"varbinary({min(source.length or KEY_BYTES_MAX, key_bytes)})"
     return "longblob"
 
 

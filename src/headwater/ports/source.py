@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from headwater.domain.changes import Frame
+from headwater.domain.outline import Outline
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.compare import SourceComparison
 
@@ -146,6 +147,9 @@ class Source(Protocol):
 
     def describe(self, tables: Sequence[TableName]) -> dict[TableName, TableSchema]:
         """Today's schemas; missing tables are missing in the answer."""
+
+    def outlines(self, tables: Sequence[TableName]) -> dict[TableName, Outline]:
+        """What these tables are made of today, for making their like at a target; missing tables are missing in the answer."""
 
     def check(self, tables: Sequence[TableName]) -> list[Finding]:
         """Everything that would keep these tables from being captured, all at once; empty when ready."""

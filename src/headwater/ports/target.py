@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable
+from headwater.domain.outline import Made, Outline
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.compare import Comparison
 from headwater.ports.dirty import DirtyDesk
@@ -204,6 +205,10 @@ class Target(Protocol):
 
     def describe(self, tables: Sequence[TableName]) -> dict[TableName, TableSchema]:
         """Today's schemas; missing tables are missing in the answer."""
+
+    def create(self, wanted: Sequence[tuple[Outline, TableName]], dry_run: bool) -> list[Made]:
+        """Make tables after outlines under these names, each whole or not at all; with `dry_run` only say how. One answer for each, in
+        order: what can't be made, or what the server refuses, is told there as its problem."""
 
     def check(self, mappings: Sequence[TableMapping]) -> list[Finding]:
         """Everything that would keep these mappings from being applied (privileges, keys, types), all at once."""

@@ -15,6 +15,7 @@ from itertools import pairwise
 
 from headwater.domain.changes import Frame, Op
 from headwater.domain.errors import SourceError
+from headwater.domain.outline import ColumnOutline, Outline
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.source import NO_TRAIL, Captured, Chunk, Finding, Trail, Watched
 from headwater.testing.compare import MemoryComparison
@@ -206,6 +207,11 @@ class ScriptedSource:
         """See `Source.describe`."""
         self.reach()
         return {name: self.schemas[name] for name in tables if name in self.schemas}
+
+    def outlines(self, tables: Sequence[TableName]) -> dict[TableName, Outline]:
+        """See `Source.outlines`: columns only."""
+        columns = {name: schema.columns for name, schema in self.describe(tables).items()}
+        return {name: Outline(name, tuple(ColumnOutline(c) for c in found if c.writable)) for name, found in columns.items()}
 
     def check(self, tables: Sequence[TableName]) -> list[Finding]:
         """See `Source.check`: missing tables only."""

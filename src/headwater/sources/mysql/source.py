@@ -14,9 +14,10 @@ from pymysql.err import Error
 
 from headwater.dialects.mysql_compare import MysqlComparison
 from headwater.domain.errors import SourceError
+from headwater.domain.outline import Outline
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.source import NO_TRAIL, Finding, Log, Trail, Watched
-from headwater.sources.mysql import catalogue, lineage, moment, positions, readiness
+from headwater.sources.mysql import catalogue, lineage, moment, outline, positions, readiness
 from headwater.sources.mysql.config import MysqlConfig
 from headwater.sources.mysql.connect import connect, rows, session, source_error
 from headwater.sources.mysql.snapshot import MysqlSnapshot
@@ -46,6 +47,11 @@ class MysqlSource:
         """See `Source.describe`."""
         with session(self.config, "Describing tables") as asking:
             return catalogue.describe(asking, tables)
+
+    def outlines(self, tables: Sequence[TableName]) -> dict[TableName, Outline]:
+        """See `Source.outlines`."""
+        with session(self.config, "Describing tables") as asking:
+            return outline.outlines(asking, catalogue.describe(asking, tables))
 
     def check(self, tables: Sequence[TableName]) -> list[Finding]:
         """See `Source.check`."""

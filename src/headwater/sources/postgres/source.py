@@ -10,9 +10,10 @@ from typing import Any
 import psycopg
 
 from headwater.dialects.postgres_compare import PostgresComparison
+from headwater.domain.outline import Outline
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.source import NO_TRAIL, Finding, Trail, Watched
-from headwater.sources.postgres import catalogue, moment, outside, positions, publication, readiness
+from headwater.sources.postgres import catalogue, moment, outline, outside, positions, publication, readiness
 from headwater.sources.postgres.capture import PostgresLog, open_log
 from headwater.sources.postgres.config import PostgresConfig
 from headwater.sources.postgres.connect import connect, source_error, translated
@@ -42,6 +43,11 @@ class PostgresSource:
         """See `Source.describe`."""
         with self._session("Describing tables") as session:
             return catalogue.describe(session, tables)
+
+    def outlines(self, tables: Sequence[TableName]) -> dict[TableName, Outline]:
+        """See `Source.outlines`."""
+        with self._session("Describing tables") as session:
+            return outline.outlines(session, tables)
 
     def check(self, tables: Sequence[TableName]) -> list[Finding]:
         """See `Source.check`."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from pymysql.err import Error
 
+from headwater.dialects import mysql_ddl
 from headwater.dialects.mysql_compare import MysqlComparison
 from headwater.dialects.mysql_session import Server
 from headwater.domain.mapping import TableMapping
+from headwater.domain.outline import Made, Outline
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.source import Finding
 from headwater.ports.target import Checkpoint, TableState
@@ -43,6 +46,25 @@ class MysqlTarget:
         with self._connected("describing tables") as connection:
             found = catalog.read_tables(connection, tables)
             return {table: info.schema for table, info in found.items() if info.kind == "BASE TABLE"}
+
+    def create(self, wanted: Sequence[tuple[Outline, TableName]], dry_run: bool) -> list[Made]:
+        """See `Target.create`. A statement that makes a table commits by itself."""
+        with self._connected("creating tables") as connection:
+            made = [mysql_ddl.create_table(outline, table, connection.mariadb) for outline, table in wanted]
+            if dry_run:
+                return made
+            return [self._created(connection, one, str(table)) for one, (_, table) in zip(made, wanted, strict=True)]
+
+    def _created(self, connection: Connection, made: Made, name: str) -> Made:
+        try:
+            for statement in made.statements:
+                connection.run(statement)
+        except Error as error:
+            if not connection.open:
+                raise translate(error, f"creating {name}") from None
+            number, text = (*error.args, "", "")[:2]  # the words are about the statement, which holds no row
+            return replace(made, problem=f"The target refused creating {name}: {text} (error {number}).")
+        return made
 
     def check(self, mappings: Sequence[TableMapping]) -> list[Finding]:
         """See `Target.check`."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 
+from headwater.dialects import postgres_ddl
 from headwater.dialects.postgres_compare import PostgresComparison
 from headwater.domain.mapping import TableMapping
+from headwater.domain.outline import Made, Outline
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.source import Finding
 from headwater.ports.target import Checkpoint, TableState
@@ -42,6 +45,28 @@ class PostgresTarget:
         """See `Target.describe`."""
         with self._connected("describing tables") as connection:
             return {table: info.schema for table, info in catalog.read_tables(connection, tables).items()}
+
+    def create(self, wanted: Sequence[tuple[Outline, TableName]], dry_run: bool) -> list[Made]:
+        """See `Target.create`."""
+        made = [postgres_ddl.create_table(outline, table) for outline, table in wanted]
+        if dry_run:
+            return made
+        with self._connected("creating tables") as connection:
+            names = [str(table) for _, table in wanted]
+            return [self._created(connection, one, name) for one, name in zip(made, names, strict=True)]
+
+    def _created(self, connection: Connection, made: Made, name: str) -> Made:
+        try:
+            for statement in made.statements:
+                connection.execute(statement.encode())
+            connection.commit()
+        except psycopg.Error as error:
+            problem = translate(error, f"creating {name}")
+            if connection.closed:
+                raise problem from None
+            connection.rollback()
+            return replace(made, problem=str(problem))
+        return made
 
     def check(self, mappings: Sequence[TableMapping]) -> list[Finding]:
         """See `Target.check`."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from headwater.domain.errors import Fenced, TargetError
 from headwater.domain.mapping import TableMapping
+from headwater.domain.outline import Made, Outline
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.source import Finding
 from headwater.ports.target import Checkpoint, TableState
@@ -55,6 +56,18 @@ class MemoryTarget:
         """See `Target.describe`."""
         self._reach()
         return {name: self.tables_by_name[name].schema for name in tables if name in self.tables_by_name}
+
+    def create(self, wanted: Sequence[tuple[Outline, TableName]], dry_run: bool) -> list[Made]:
+        """See `Target.create`. Tables of a schema `forbidden` are refused."""
+        self._reach()
+        made = []
+        for outline, table in wanted:
+            problem = f"The target refused creating {table}." if table.schema == "forbidden" else ""
+            made.append(Made((f"CREATE TABLE {table}",), problem=problem))
+            if not dry_run and not problem:
+                schema = TableSchema(table, tuple(one.column for one in outline.columns))
+                self.tables_by_name[table] = MemoryTable(schema)
+        return made
 
     def check(self, mappings: Sequence[TableMapping]) -> list[Finding]:
         """See `Target.check`: missing tables only."""
