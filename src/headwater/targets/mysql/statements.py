@@ -49,10 +49,10 @@ class Statements:
         """The name of a staging table, quoted."""
         return quote(f"headwater_{what}_{self.number}")
 
-    def stage(self, staging: str, columns: Sequence[str], *, indexed: bool = False) -> str:
+    def stage(self, staging: str, columns: Sequence[str], *, indexed: bool = False, engine: str = "InnoDB") -> str:
         """Make a staging table with these columns; `indexed` by the mapping's key."""
         staging = f"{staging} (KEY ({column_list(self.key_names)}))" if indexed else staging
-        return f"CREATE TEMPORARY TABLE {staging} ENGINE = InnoDB AS SELECT {column_list(columns)} FROM {self.table} LIMIT 0"
+        return f"CREATE TEMPORARY TABLE {staging} ENGINE = {engine} AS SELECT {column_list(columns)} FROM {self.table} LIMIT 0"
 
     def load(self, into: str, columns: Sequence[str]) -> str:
         """`LOAD DATA LOCAL` of text rows with these columns."""
