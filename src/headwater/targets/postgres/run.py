@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from headwater.domain.merge import MergedTable
 from headwater.domain.tables import TableName
 from headwater.ports.source import Chunk
 from headwater.ports.target import Checkpoint, Look, TableState, Written
+from headwater.targets.pool import Pool
 from headwater.targets.postgres import books, checkpoints, chunks, filled, overlays
 from headwater.targets.postgres.chunks import copy_chunk, remove_missing
 from headwater.targets.postgres.config import PostgresTargetConfig
@@ -35,10 +35,7 @@ class PostgresTargetRun(PostgresWriting):
     def __init__(self, config: PostgresTargetConfig, task_id: str, epoch: int, mappings: Sequence[TableMapping] = ()) -> None:
         super().__init__(config, task_id, mappings)
         self._epoch = epoch
-        self._lock = threading.Lock()
-        self._idle: list[Session] = []
-        self._busy: list[Session] = []
-        self._closed = False
+        self._pool = Pool(lambda: Session(config, task_id, mappings))
         self._tables: dict[TableName, int] = {}  # the tables that the run fills, by name: see filled.py
         self._touched: set[TableName] = set()
         self._look_at = 0.0
@@ -144,16 +141,14 @@ class PostgresTargetRun(PostgresWriting):
 
     def look(self) -> Look:
         """See `TargetRun.look`."""
-        with self._lock:
-            sessions = [self._main, *self._busy]
-        asked = self._main.connection.info.backend_pid if self._asked else None
+        sessions = [self._main, *self._pool.busy]
+        asked = self._main.connection.info.backend_pid if self._transaction.asked else None
         with self._beside("looking at the target's sessions") as connection:
             return look(connection, [session.connection.info.backend_pid for session in sessions], asked)
 
     def cut(self) -> None:
         """See `TargetRun.cut`. The server may never hear of it, so its sessions are ended first: their locks would stop the next run."""
-        with self._lock:
-            sessions = [self._main, *self._busy, *self._idle]
+        sessions = [self._main, *self._pool.all]
         with suppress(HeadwaterError), self._beside("ending our sessions at the target") as connection:
             end(connection, [session.connection.info.backend_pid for session in sessions])
         for session in sessions:
@@ -172,11 +167,8 @@ class PostgresTargetRun(PostgresWriting):
 
     def close(self) -> None:
         """See `TargetRun.close`."""
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for session in [self._main, *idle]:
-            session.connection.close()
+        self._pool.close()
+        self._main.close()
 
     def _settled(self) -> bool:
         """While there may be something to be shown, writing may have to go there."""
@@ -218,27 +210,11 @@ class PostgresTargetRun(PostgresWriting):
     @contextmanager
     def _session(self, doing: str) -> Iterator[Session]:
         """A connection of the caller's own, apart from the run's transaction."""
-        with self._lock:
-            session = self._idle.pop() if self._idle else None
-        session = session or Session(self._config, self._task_id, self._mappings)
-        with self._lock:
-            self._busy.append(session)
         try:
-            yield session
+            with self._pool.session() as session:
+                yield session
         except psycopg.Error as error:
-            session.connection.close()
             raise translate(error, doing) from None
-        except BaseException:
-            session.connection.close()
-            raise
-        finally:
-            with self._lock:
-                self._busy.remove(session)
-        with self._lock:
-            if not self._closed:
-                self._idle.append(session)
-                return
-        session.connection.close()
 
     @contextmanager
     def _fenced_session(self, doing: str) -> Iterator[Session]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, suppress
 
 import psycopg
 
-from headwater.domain.errors import HeadwaterError, RowRefused, TargetError
+from headwater.domain.errors import HeadwaterError, TargetError
 from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable
 from headwater.ports.target import Written
@@ -21,6 +21,7 @@ from headwater.targets.postgres.dirty import Desk
 from headwater.targets.postgres.errors import translate
 from headwater.targets.postgres.session import Connection, connect, write_as_replica
 from headwater.targets.postgres.writer import Writer
+from headwater.targets.transaction import OpenTransaction
 
 MENDING_WAIT_MS = 10_000
 """How long a person who mends rows waits for a row or record that a run holds."""
@@ -43,8 +44,24 @@ class Session:
         with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.connection.pgconn.socket)) as handle:
             handle.shutdown(socket.SHUT_RDWR)
 
+    def execute(self, statement: str) -> None:
+        """See `transaction.Session`."""
+        self.connection.execute(statement.encode())
+
+    def mark(self) -> Collection[str]:
+        """See `transaction.Session`."""
+        return self.writer.staged()
+
+    def back(self, mark: Collection[str]) -> None:
+        """See `transaction.Session`."""
+        self.writer.rolled_back(mark)
+
+    def close(self) -> None:
+        """Close the connection. Idempotent."""
+        self.connection.close()
+
     def rollback(self) -> None:
-        """Give the transaction up; a connection that can't even do that is closed."""
+        """See `transaction.Session`."""
         try:
             self.connection.rollback()
         except psycopg.Error:
@@ -60,9 +77,8 @@ class PostgresWriting:
         self._task_id = task_id
         self._mappings = mappings
         self._main = Session(config, task_id, mappings)
-        self._depth = 0  # of savepoints
+        self._transaction = OpenTransaction(self._main, psycopg.Error, translate)
         self._explain_at = 0.0
-        self._asked = False  # the server owes an answer
         self.dirty = Desk(self._main.connection, task_id, self._asking)
 
     def write(self, merged: Sequence[MergedTable]) -> Written:
@@ -94,23 +110,9 @@ class PostgresWriting:
         with self._asking("what is written, as a whole"):
             self._main.writer.check()
 
-    @contextmanager
-    def tentatively(self, *, keep: bool = True) -> Iterator[None]:
+    def tentatively(self, *, keep: bool = True) -> AbstractContextManager[None]:
         """See `Writing.tentatively`."""
-        self._savepoint("SAVEPOINT")
-        staged = self._main.writer.staged()
-        self._depth += 1
-        try:
-            yield
-        except RowRefused:
-            self._back(staged)
-            raise
-        finally:
-            self._depth -= 1
-        if keep:
-            self._savepoint("RELEASE")
-        else:
-            self._back(staged)
+        return self._transaction.tentatively(keep=keep)
 
     def rollback(self) -> None:
         """See `Writing.rollback`."""
@@ -125,32 +127,8 @@ class PostgresWriting:
         """Whether nothing of the task is laid aside: the target is what the source was at one moment."""
         return not overlays.read(self._main.connection, self._task_id)
 
-    def _back(self, staged: Collection[str]) -> None:
-        self._savepoint("ROLLBACK TO")
-        self._savepoint("RELEASE")
-        self._main.writer.rolled_back(staged)
-
-    def _savepoint(self, what: str) -> None:
-        with self._asking("setting a savepoint"):
-            self._main.connection.execute(f"{what} headwater_tentative".encode())
-
-    @contextmanager
-    def _asking(self, doing: str) -> Iterator[None]:
-        """The server owes an answer. The driver's error becomes ours, and ends the transaction, but for what `tentatively` undoes."""
-        self._asked = True
-        try:
-            yield
-        except psycopg.Error as error:
-            refusal = translate(error, doing)
-            if not (self._depth and isinstance(refusal, RowRefused)):
-                self._main.rollback()
-            raise refusal from None
-        except RowRefused:
-            if not self._depth:
-                self._main.rollback()
-            raise
-        finally:
-            self._asked = False
+    def _asking(self, doing: str) -> AbstractContextManager[None]:
+        return self._transaction.asking(doing)
 
 
 class PostgresMending(PostgresWriting):
