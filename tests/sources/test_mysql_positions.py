@@ -54,3 +54,4 @@ def test_sets_of_gtids() -> None:
     assert holds(f"{ONE}:1-5:tag:1-2, \n{TWO}:1", f"{ONE}:tag:2")
     assert not holds(f"{ONE}:1-5", f"{ONE}:tag:2")
     assert holds(f"{ONE}:1-5", "")
+    assert not holds("11111111-2222-3333-4444-555555555555:1-5", "11111111-2222-3333-4444-555555555555:1-6")  # like MariaDB's to look at

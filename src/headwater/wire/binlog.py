@@ -41,7 +41,7 @@ COMPILED: bool = cython.compiled
 
 NOTHING, COMMIT, EMPTY, FULL, NOTICE, PREPARED, CUT, OTHER = range(8)
 """What `feed` saw: nothing to act on; the end of a transaction with changes; of one without; the open transaction alone has reached the
-limits, so take a part of it; something that is in `notice`; the end of an XA transaction with changes that is only prepared; the log breaks
+limits, so take a part of it; something that is in `notice`; the end of an XA transaction that is only prepared; the log breaks
 off within a transaction, which was never committed. `feed_stream` also: no event, or a packet that is continued in the next one."""
 
 MAPS_MAX = 10_000
@@ -712,6 +712,11 @@ class Decoder:
         self.clock = value
 
     @property
+    def begun_us(self) -> int:
+        """The stamp with which the last transaction, or statement, began."""
+        return self.begin_us
+
+    @property
     def resumes(self) -> bool:
         """After FULL or a notice: the event has not been read to its end, and is to be fed again."""
         return self.resume != 0 or self.payload is not None
@@ -872,8 +877,6 @@ class Decoder:
         table: _Table
         known = self.known.get(body[6:])
         if known is None:
-            if len(self.known) >= MAPS_MAX:
-                self.forget_tables()
             relation = events.table_map(body, self.mariadb)
             try:
                 known = _Table(relation, body[6:], self.plan_of(relation))
@@ -881,13 +884,13 @@ class Decoder:
                 raise BinlogError(f"The table {relation.schema}.{relation.name} can't be read: {error}", events.HEADER_BYTES) from error
             self.known[body[6:]] = known
         table = known
-        if len(self.maps) >= MAPS_MAX:
-            self.maps = {}
         self.maps[number] = table
         name = (table.relation.schema, table.relation.name)
         before = self.current.get(name)
         if before is not None and before is not table:
             self._close(before)
+            self.known.pop(before.body, None)
+            self.maps = {known_number: other for known_number, other in self.maps.items() if other is not before}
         self.current[name] = table
         return 0
 
@@ -1267,6 +1270,8 @@ class Decoder:
     def _began(self, gtid: Any) -> cython.int:
         if self.is_open:
             raise BinlogError("A transaction within a transaction", 19)
+        if len(self.maps) > MAPS_MAX or len(self.known) > MAPS_MAX:
+            self.forget_tables()
         self.is_open = True
         self.gtid = gtid
         self.begun = gtid.begins
@@ -1299,11 +1304,7 @@ class Decoder:
         if not self.is_open:
             raise BinlogError("A prepared transaction outside of a transaction", 0)
         self.told = name
-        if self.rows_open or self.parted:
-            return PREPARED
-        self.is_open = False
-        self.places.passed(self.gtid.text)
-        return EMPTY
+        return PREPARED
 
     def put_aside(self) -> None:
         """After PREPARED, and after its rows were taken: the transaction has ended here as far as the log goes on."""

@@ -18,6 +18,7 @@ from headwater.domain.outline import Outline
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.source import NO_TRAIL, Finding, Log, Trail, Watched
 from headwater.sources.mysql import catalogue, lineage, moment, outline, positions, readiness
+from headwater.sources.mysql.capture import open_log
 from headwater.sources.mysql.config import MysqlConfig
 from headwater.sources.mysql.connect import connect, rows, session, source_error
 from headwater.sources.mysql.snapshot import MysqlSnapshot
@@ -85,9 +86,9 @@ class MysqlSource:
                 time.sleep(SETTLE_POLL_S)
             return True
 
-    def open_log(self, tables: Sequence[TableName], after: str | None, new_history: bool, trail: Trail = NO_TRAIL) -> Log:  # noqa: ARG002
+    def open_log(self, tables: Sequence[TableName], after: str | None, new_history: bool, trail: Trail = NO_TRAIL) -> Log:
         """See `Source.open_log`."""
-        raise SourceError("The log of MariaDB and MySQL can't be followed yet.", kind="source_refused")
+        return open_log(self.config, tables, after, new_history, trail)
 
     def reached(self, place: str, wanted: str) -> bool:
         """See `Source.reached`."""

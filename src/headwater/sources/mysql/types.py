@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 
+from headwater.wire import binlog_values as values
+from headwater.wire.binlog_events import ENUM, SET, STRING, MapColumn, real_type
+
 _NUMBERS = re.compile(r"\((\d+)(?:,(\d+))?\)")
 _LABEL = re.compile(r"'((?:[^']|'')*)'")
 
@@ -60,3 +63,32 @@ def from_catalogue(spelled: str, kind: str, charset: str, octets: int) -> str:
     if kind in BLOBS:
         return f"blob({BLOBS[kind]}) {charset}"
     return "geometry" if kind in GEOMETRIES else kind  # float, double, date, year, json, vector
+
+
+_LOG_INTEGERS = {values.TINY: 1, values.SHORT: 2, values.INT24: 3, values.LONG: 4, values.LONGLONG: 8}
+_LOG_TIMES = {values.TIMESTAMP2: "timestamp", values.DATETIME2: "datetime", values.TIME2: "time"}
+_LOG_OTHERS = {
+    values.FLOAT: "float", values.DOUBLE: "double", values.DATE: "date", values.NEWDATE: "date", values.YEAR: "year", values.JSON: "json",
+    values.GEOMETRY: "geometry", values.VECTOR: "vector",
+}  # fmt: skip
+
+
+def from_log(column: MapColumn, charset: str, labels: tuple[str, ...] | None) -> str | None:
+    """The spelling of a column of a table map; None where the log does not tell enough (MariaDB's oldest times, labels left out)."""
+    kind, length = real_type(column.type, column.meta)
+    if kind in _LOG_INTEGERS:
+        return None if column.unsigned is None else f"int{_LOG_INTEGERS[kind]}{' unsigned' if column.unsigned else ''}"
+    if kind == values.NEWDECIMAL:
+        return f"decimal({length & 255},{length >> 8})"
+    if kind == values.BIT:
+        return f"bit({(length & 255) + 8 * (length >> 8)})"
+    if kind in _LOG_TIMES:
+        return f"{_LOG_TIMES[kind]}({length})"
+    if kind in (ENUM, SET):
+        told = ",".join("'" + label.replace("'", "''") + "'" for label in labels or ())
+        return None if labels is None else f"{'enum' if kind == ENUM else 'set'}({told})"
+    if kind == STRING or kind in (values.VARCHAR, values.VAR_STRING):
+        return f"{'' if kind == STRING else 'var'}char({length}) {charset}"
+    if kind in values.BLOBS or kind == values.BLOB_COMPRESSED:
+        return f"blob({length}) {charset}"
+    return _LOG_OTHERS.get(kind)

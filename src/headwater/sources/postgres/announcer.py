@@ -14,10 +14,10 @@ from typing import Any
 import psycopg
 
 from headwater.domain.tables import Column, TableName, TableSchema
-from headwater.sources.postgres import catalogue
+from headwater.sources.frames import Framer
+from headwater.sources.postgres import catalogue, positions
 from headwater.sources.postgres.config import PostgresConfig
 from headwater.sources.postgres.connect import connect, translated
-from headwater.sources.postgres.frames import Framer
 from headwater.wire.pgoutput import Relation
 
 UNMARKED = ("f", "n")
@@ -41,7 +41,7 @@ class Announcer:
     """Answers the decoder's announcements. `followed`: today's numbers of the wanted tables, as the log is opened."""
 
     def __init__(self, config: PostgresConfig, tables: Sequence[TableName], followed: Mapping[int, TableName]) -> None:
-        self.framer = Framer()
+        self.framer = Framer(positions.text, lambda relation: relation.oid)
         self._config = config
         self._wanted = frozenset(tables)
         self._followed = dict(followed)

@@ -12,9 +12,9 @@ import psycopg
 from headwater.domain.errors import SourceError
 from headwater.domain.tables import TableName
 from headwater.ports.source import NO_TRAIL, Captured, Trail
+from headwater.sources.box import Box
 from headwater.sources.postgres import catalogue, lineage, positions, publication, slot
 from headwater.sources.postgres.announcer import Announcer
-from headwater.sources.postgres.box import Box
 from headwater.sources.postgres.config import PostgresConfig
 from headwater.sources.postgres.connect import connect, connect_replication, message_of, translated, without_values
 from headwater.sources.postgres.reader import FRAME_BYTES_MAX, FRAME_ROWS_MAX, Reader, log_error

@@ -19,10 +19,10 @@ import psycopg
 
 from headwater.domain.changes import Frame
 from headwater.domain.errors import DecodeError, HeadwaterError, SourceError
+from headwater.sources.box import Box
+from headwater.sources.frames import Framer
 from headwater.sources.postgres import positions
-from headwater.sources.postgres.box import Box
 from headwater.sources.postgres.connect import source_error
-from headwater.sources.postgres.frames import Framer
 from headwater.sources.postgres.stream import Stream, StreamEnded
 from headwater.wire import pgoutput
 

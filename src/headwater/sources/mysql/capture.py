@@ -1,0 +1,131 @@
+"""Opening the log at a place, and the `Log` that the engine sees."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pymysql.err import Error
+
+from headwater.dialects.mysql_session import Session
+from headwater.domain.errors import SourceError
+from headwater.domain.tables import TableName
+from headwater.ports.source import NO_TRAIL, Captured, Trail
+from headwater.sources.box import Box
+from headwater.sources.mysql import lineage, positions, replica
+from headwater.sources.mysql.announcer import Announcer
+from headwater.sources.mysql.config import MysqlConfig
+from headwater.sources.mysql.connect import connect, row, translated
+from headwater.sources.mysql.gtids import Places
+from headwater.sources.mysql.positions import Position
+from headwater.sources.mysql.reader import FRAME_BYTES_MAX, FRAME_ROWS_MAX, Known, Reader, log_error
+from headwater.wire.binlog import Decoder
+
+QUEUE_BYTES_MAX = 16 * 1024 * 1024
+"""Decoded changes that may wait for the caller; beyond it reading stops."""
+
+STAMP_MARGIN_US = 3_600_000_000
+"""A statement that is a transaction of its own is stamped with its beginning, where the log has no better stamps. One that takes longer
+than an hour, while capture lags, may lie before the place that a reset finds."""
+
+CLOCK = "SELECT UNIX_TIMESTAMP(NOW(6)) AS now"
+
+
+class MysqlLog:
+    """See `Log`. `next` and `confirm` belong to one caller; the reader thread has the rest."""
+
+    def __init__(self, stream: replica.Stream, announcer: Announcer, places: Places, start: Start) -> None:
+        self.start = str(start.after)
+        self.history = start.identity.history
+        self.stamp_margin_us = start.stamp_margin_us
+        self._stream = stream
+        self._announcer = announcer
+        self._box = Box(QUEUE_BYTES_MAX)
+        self._closed = False
+        file, offset = ("", lineage.BEGINNING) if start.by_gtids else (start.after.file, start.after.offset)
+        decoder = Decoder(announcer.plan_of, places, FRAME_ROWS_MAX, FRAME_BYTES_MAX, file, offset, replica.unpack)
+        self._reader = Reader(stream, decoder, announcer, places, self._box, start.known)
+        self._reader.start()
+
+    def next(self, timeout_s: float) -> Captured | None:
+        """See `Log.next`."""
+        return self._box.take(timeout_s)
+
+    def confirm(self, position: str) -> None:
+        """See `Log.confirm`: the server keeps its log for as long as it is told to, whoever has read it."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of decoded changes that wait for `next`."""
+        return self._box.waiting_bytes
+
+    def close(self) -> None:
+        """See `Log.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        self._reader.stop()
+        self._reader.join()
+        self._stream.close()
+        self._announcer.close()
+        self._box.close()
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a log is opened: behind `after`, which is a place of another server where `by_gtids`."""
+
+    after: Position
+    by_gtids: bool
+    identity: lineage.Identity
+    known: Known
+    stamp_margin_us: int
+
+
+def open_log(config: MysqlConfig, tables: Sequence[TableName], after: str | None, new_history: bool, trail: Trail = NO_TRAIL) -> MysqlLog:
+    """See `Source.open_log`."""
+    session = connect(config)
+    announcer = Announcer(config, tables)
+    try:
+        with translated(f"Preparing the log of {config.place}"):
+            start = _prepare(session, config, None if after is None else positions.parse(after), new_history, trail)
+        places = Places(start.after, session.mariadb, start.identity.server, start.by_gtids)
+        stream = _start(session, config, start)
+        return MysqlLog(stream, announcer, places, start)
+    except BaseException:
+        session._force_close()
+        announcer.close()
+        raise
+
+
+def _prepare(session: Session, config: MysqlConfig, after: Position | None, new_history: bool, trail: Trail) -> Start:
+    joined = lineage.join(session, after, trail)
+    if joined.reason and not new_history:
+        raise SourceError(f"{config.place} can't give what follows the captured changes: {joined.reason}.", kind="slot_lost")
+    fresh = joined.after is None or bool(joined.reason)
+    place = lineage.end_of_log(session) if fresh or joined.after is None else joined.after
+    known = Known(lineage.log_files(session), _offset_us(session))
+    margin_us = 0 if session.since(None, (8, 0, 1)) else STAMP_MARGIN_US
+    by_gtids = joined.by_gtids and not fresh
+    return Start(after if by_gtids and after else place, by_gtids, lineage.identify(session), known, margin_us)
+
+
+def _offset_us(session: Session) -> int:
+    """How far the server's clock is ahead of ours."""
+    before = time.time_ns()
+    told = row(session, CLOCK)["now"]
+    return int(float(told) * 1e6) - (before + time.time_ns()) // 2000
+
+
+def _start(session: Session, config: MysqlConfig, start: Start) -> replica.Stream:
+    """Register and ask for the log. What the server has against it comes with the first packet."""
+    try:
+        replica.register(session, config.replica_id)
+        if start.by_gtids:
+            replica.dump_behind(session, config.replica_id, start.after.gtids)
+        else:
+            replica.dump_from(session, config.replica_id, start.after.file, start.after.offset)
+        return replica.Stream(session)
+    except Error as error:
+        raise log_error(error, str(start.after)) from None

@@ -1,0 +1,279 @@
+"""The log of a MariaDB or MySQL source: changes and statements as they come, where it is gone on from, and what ends it (P1, P2, P7)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from headwater.clusters import MysqlServer
+from headwater.domain.errors import DecodeError, SourceError
+from headwater.domain.tables import TableName
+from headwater.ports.source import Log, Trail
+from headwater.sources.mysql import lineage, positions, replica
+from headwater.sources.mysql.connect import connect
+from headwater.sources.mysql.source import MysqlSource
+from tests.conftest import DatabaseFactory
+from tests.databases import MysqlDatabase
+from tests.sources.mysql_places import config_of, source_of
+from tests.sources.postgres_logs import Follower
+
+TABLE = "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(50))"
+
+
+def named(database: MysqlDatabase, *names: str) -> list[TableName]:
+    return [TableName(database.name, name) for name in names or ("t",)]
+
+
+@contextmanager
+def followed(database: MysqlDatabase, *names: str, after: str | None = None, **more: Any) -> Iterator[Follower]:
+    """A log from now on, or from a place."""
+    with closing(source_of(database, **more).open_log(named(database, *names), after, False)) as log:
+        yield Follower(log)
+
+
+def values(follower: Follower, count: int) -> list[tuple[str, Any]]:
+    """(operation, values) of so many changes."""
+    return [(op, tuple(row.values())) for _, op, row in follower.rows(count)]
+
+
+def end_of(database: MysqlDatabase) -> str:
+    """Where the server's log ends now, as text."""
+    with connect(config_of(database)) as session:
+        return str(lineage.end_of_log(session))
+
+
+def test_changes_come_with_their_places(mysql_database: MysqlDatabase) -> None:
+    mysql_database.run(TABLE, "INSERT INTO t VALUES (0, 'before')")
+    with followed(mysql_database) as follower:
+        mysql_database.run(
+            "INSERT INTO t VALUES (1,'x'), (2,NULL)",
+            "UPDATE t SET v='y' WHERE id=1",
+            "UPDATE t SET id=9 WHERE id=2",
+            "DELETE FROM t WHERE id=0",
+        )
+        assert values(follower, 6) == [
+            ("INSERT", (b"1", b"x")), ("INSERT", (b"2", None)),
+            ("UPDATE", (b"1", b"y")), ("KEY_OLD", (b"2", None)), ("KEY_NEW", (b"9", None)),
+            ("DELETE", (b"0", None)),
+        ]  # fmt: skip
+        transactions = [row for frame in follower.frames for row in frame.transactions.to_pylist()]
+        assert [row["rows"] for row in transactions] == [2, 1, 2, 1]
+        assert all(abs(row["seen_us"] - row["commit_us"]) < 60_000_000 for row in transactions)
+        assert transactions[-1]["position"] == follower.position == end_of(mysql_database)
+
+
+def test_it_is_gone_on_from_any_transaction(mysql_database: MysqlDatabase) -> None:
+    mysql_database.run(TABLE)
+    with followed(mysql_database) as follower:
+        start = follower.log.start
+        mysql_database.run(*(f"INSERT INTO t VALUES ({i}, 'x')" for i in range(5)), "FLUSH BINARY LOGS", "INSERT INTO t VALUES (5, 'x')")
+        everything = values(follower, 6)
+        places = [start] + [row["position"] for frame in follower.frames for row in frame.transactions.to_pylist()]
+    assert all(source_of(mysql_database).reached(later, earlier) for earlier, later in pairwise(places))
+    for i, place in enumerate(places[:-1]):
+        with followed(mysql_database, after=place) as follower:
+            assert values(follower, 6 - i) == everything[i:]
+
+
+def test_an_idle_source_is_heard(mysql_database: MysqlDatabase) -> None:
+    mysql_database.run(TABLE, "CREATE TABLE other (id INT)")
+    with followed(mysql_database) as follower:
+        follower.until(lambda: len(follower.heard) >= 2)
+        mysql_database.run("INSERT INTO other VALUES (1)")
+        end = end_of(mysql_database)
+        follower.until(lambda: follower.position == end)
+        assert follower.frames == []
+        assert abs(follower.heard[-1].source_us - time.time_ns() // 1000) < 60_000_000
+        assert follower.heard[-1].behind_bytes == 0
+
+
+def test_encrypted_it_is_the_same(mysql: MysqlServer, make_database: DatabaseFactory) -> None:
+    database = make_database(mysql)
+    database.run(TABLE)
+    with followed(database, tls=True) as follower:
+        database.run(*(f"INSERT INTO t VALUES ({i}, REPEAT('x', 50))" for i in range(300)))
+        assert len(follower.rows(300)) == 300
+
+
+def test_a_value_beyond_one_packet(mysql_database: MysqlDatabase) -> None:
+    """20 MB do not fit into one packet of the protocol."""
+    mysql_database.run("CREATE TABLE t (id INT PRIMARY KEY, v LONGTEXT)", "SET GLOBAL max_allowed_packet = 100000000")
+    with followed(mysql_database) as follower:
+        mysql_database.run("INSERT INTO t VALUES (1, REPEAT('ab', 10000000))", "INSERT INTO t VALUES (2, 'small')")
+        rows = follower.rows(2)
+        assert [(row["id"], len(row["v"])) for _, _, row in rows] == [(b"1", 20_000_000), (b"2", 5)]
+
+
+def test_statements_leave_their_mark(mysql_database: MysqlDatabase) -> None:
+    mysql_database.run(TABLE, "CREATE TABLE u (id INT PRIMARY KEY)", "CREATE TABLE other (id INT)")
+    statements = [
+        "INSERT INTO t VALUES (1,'x')", "TRUNCATE t", "TRUNCATE other", "ALTER TABLE t ADD w ENUM('a','b') FIRST",
+            "INSERT INTO t VALUES ('b', 2, 'y')",
+        "ALTER TABLE t CHANGE v z VARCHAR(60)", "INSERT INTO t VALUES ('a', 3, 'z')", "DROP TABLE u",
+    ]  # fmt: skip
+    with followed(mysql_database, "t", "u") as follower:
+        mysql_database.run(*statements)
+        rows = follower.rows(7)
+    name = str(named(mysql_database)[0])
+    assert rows == [
+        (name, "INSERT", {"id": b"1", "v": b"x"}),
+        (name, "TRUNCATE", dict.fromkeys(rows[1][2])),
+        (name, "SHAPE", {"id": None, "v": None}),
+        (name, "INSERT", {"w": b"b", "id": b"2", "v": b"y"}),
+        (name, "SHAPE", {"w": None, "id": None}),  # the column v is gone
+        (name, "INSERT", {"w": b"a", "id": b"3", "z": b"z"}),
+        (str(named(mysql_database, "u")[0]), "SHAPE", {}),
+    ]
+
+
+def test_rows_from_before_an_alteration_are_read_as_they_were(mysql_database: MysqlDatabase) -> None:
+    """Capture that lags meets rows of a table that looks otherwise today; the log itself tells how it was."""
+    mysql_database.run(
+        "CREATE TABLE t (id INT UNSIGNED PRIMARY KEY, a VARCHAR(9) CHARACTER SET latin1, b ENUM('x','ÿ') CHARACTER SET latin1, c BLOB)"
+    )
+    start = end_of(mysql_database)
+    mysql_database.run(
+        "INSERT INTO t VALUES (4000000000, 'é', 'ÿ', X'0041')",
+            "ALTER TABLE t DROP a, DROP b, CHANGE c d TEXT, DROP PRIMARY KEY, CHANGE id nr BIGINT",
+        "INSERT INTO t VALUES (2, 'text')", "DROP TABLE t",
+    )  # fmt: skip
+    with followed(mysql_database, after=start) as follower:
+        rows = [row for _, op, row in follower.rows(3) if op == "INSERT"]
+        schemas = [batch.schema for frame in follower.frames for batch in frame.batches]
+    assert rows == [{"id": b"4000000000", "a": "é".encode(), "b": "ÿ".encode(), "c": b"\\x0041"}, {"nr": b"2", "d": b"text"}]
+    assert [schema.key for schema in schemas] == [("id",), (), ()]
+
+
+def test_prepared_transactions_count_where_they_are_committed(mysql_database: MysqlDatabase) -> None:
+    mysql_database.run(TABLE)
+
+    def half(name: str, id: int) -> list[str]:
+        return [f"XA START '{name}'", f"INSERT INTO t VALUES ({id}, '{name}')", f"XA END '{name}'", f"XA PREPARE '{name}'"]
+
+    with followed(mysql_database) as follower:
+        with mysql_database.connect() as session, session.cursor() as cursor:
+            for statement in half("a", 1):
+                cursor.execute(statement)
+            mysql_database.run("INSERT INTO t VALUES (2, 'b')")
+            cursor.execute("XA COMMIT 'a'")
+        mysql_database.run(*half("c", 3), "XA ROLLBACK 'c'", "INSERT INTO t VALUES (4, 'd')")
+        assert [row[0] for _, row in values(follower, 3)] == [b"2", b"1", b"4"]
+
+
+def test_a_large_transaction_comes_in_parts(mysql_database: MysqlDatabase) -> None:
+    mysql_database.run("CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(50))", "INSERT INTO t (v) VALUES ('x'), ('y')")
+    with followed(mysql_database) as follower:
+        with mysql_database.connect(autocommit=False) as session, session.cursor() as cursor:
+            for _ in range(16):
+                cursor.execute("INSERT INTO t (v) SELECT v FROM t")
+            session.commit()
+        mysql_database.run("INSERT INTO t (v) VALUES ('z')")
+        count = (2 << 16) - 2 + 1
+        assert len(follower.rows(count, 120)) == count
+    parts = [(frame.part, frame.last) for frame in follower.frames]
+    assert parts[0] == (0, False)
+    assert len(parts) >= 3
+    assert parts[-2][1]
+    assert parts[-1] == (0, True)
+
+
+def test_a_statement_instead_of_rows_stops(mysql_database: MysqlDatabase) -> None:
+    mysql_database.run(TABLE)
+    with followed(mysql_database) as follower:
+        mysql_database.run("SET binlog_format = STATEMENT", "INSERT INTO t VALUES (1, 'secret')")
+        with pytest.raises(DecodeError, match="binlog_format") as caught:
+            follower.rows(1)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_damaged_log_is_told_with_its_place(mysql_database: MysqlDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    mysql_database.run(TABLE)
+    with followed(mysql_database) as follower:
+        fill = replica.Stream.fill
+
+        def spoiled(stream: Any) -> None:
+            before = stream._end
+            fill(stream)
+            if stream._end - before > 60:
+                stream._buffer[stream._end - 7] ^= 1
+
+        monkeypatch.setattr(replica.Stream, "fill", spoiled)
+        mysql_database.run("INSERT INTO t VALUES (1, 'x')")
+        with pytest.raises(DecodeError, match=r"type \d+ at binlog\.\d+:\d+"):
+            follower.rows(1)
+
+
+def test_a_server_that_goes_and_comes_back(make_mysql_like: Any) -> None:
+    server = make_mysql_like()
+    database = MysqlDatabase.create(server, "restarted")
+    database.run(TABLE)
+    with followed(database) as follower:
+        database.run("INSERT INTO t VALUES (1, 'x')")
+        assert len(follower.rows(1)) == 1
+        place = follower.position
+        server.stop("immediate")
+        with pytest.raises(SourceError) as caught:
+            follower.rows(2)
+        assert caught.value.kind == "source_unavailable"
+    server.start()
+    database.run("INSERT INTO t VALUES (2, 'y')")
+    with followed(database, after=place) as follower:
+        assert values(follower, 1) == [("INSERT", (b"2", b"y"))]
+    database.run("FLUSH BINARY LOGS")
+    later = end_of(database)
+    database.run(f"PURGE BINARY LOGS TO '{positions.parse(later).file}'")
+    with pytest.raises(SourceError, match="is not there any more; the log of this server begins with") as lost:
+        source_of(database).open_log(named(database), place, False)
+    assert lost.value.kind == "slot_lost"
+
+
+def open_at(source: MysqlSource, database: MysqlDatabase, after: str, trail: Trail) -> Log:
+    return source.open_log(named(database), after, False, trail)
+
+
+def test_another_server_with_the_same_transactions(make_mysql_like: Any, request: pytest.FixtureRequest) -> None:
+    """A switch-over: what follows by GTIDs at the new primary, where files and offsets are others."""
+    flavour = request.node.callspec.params["make_mysql_like"]
+    settings = {"gtid_mode": "ON", "enforce_gtid_consistency": "ON"} if flavour == "make_mysql" else {}
+    old, new = make_mysql_like(settings=settings), make_mysql_like(settings=settings)
+    databases = [MysqlDatabase(old, "moved"), MysqlDatabase(new, "moved")]
+    statements = ["CREATE DATABASE moved", f"USE moved; {TABLE}", *(f"INSERT INTO moved.t VALUES ({i}, 'x')" for i in range(3))]
+    for number, statement in enumerate(statements, 1):
+        for server in (old, new):
+            run_as(server, number, statement)
+    with closing(source_of(databases[0]).open_log(named(databases[0]), None, False)) as log:
+        run_as(old, 6, "INSERT INTO moved.t VALUES (6, 'both')")
+        follower = Follower(log)
+        assert len(follower.rows(1)) == 1
+        trail = Trail(log.history, follower.position)
+    run_as(new, 6, "INSERT INTO moved.t VALUES (6, 'both')")
+    with closing(open_at(source_of(databases[1]), databases[1], trail.upto or "", trail)) as log:
+        follower = Follower(log)
+        run_as(new, 7, "INSERT INTO moved.t VALUES (7, 'new')")
+        assert values(follower, 1) == [("INSERT", (b"7", b"new"))]
+        place = follower.position
+        trail = Trail(log.history, place)
+    run_as(new, 8, "INSERT INTO moved.t VALUES (8, 'new')")
+    with closing(open_at(source_of(databases[1]), databases[1], place, trail)) as log:
+        assert values(Follower(log), 1) == [("INSERT", (b"8", b"new"))]
+    with pytest.raises(SourceError, match="lacks what was captured"):
+        open_at(source_of(databases[0]), databases[0], place, trail)
+
+
+def run_as(server: MysqlServer, number: int, statement: str) -> None:
+    """Run it with the GTID of this number, as a replica would."""
+    with server.connect() as session, session.cursor() as cursor:
+        if "MariaDB" in server.product:
+            cursor.execute(f"SET gtid_domain_id = 7, server_id = 77, gtid_seq_no = {number}")
+        else:
+            cursor.execute(f"SET gtid_next = '11111111-2222-3333-4444-555555555555:{number}'")
+        for part in statement.split("; "):
+            if part.startswith("USE "):
+                session.select_db(part[4:])
+            else:
+                cursor.execute(part)
