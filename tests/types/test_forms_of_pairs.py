@@ -118,18 +118,18 @@ KNOWN = {"mysql:varchar(20) latin1 to character varying(3)"}
 
 
 @pytest.fixture
-def places(newest_database: Database, mysql_database: MysqlDatabase) -> Iterator[tuple[list[Place], list[Place], Connection]]:
-    """Filled columns of all types of MySQL, and of PostgreSQL."""
-    at, flavour = mysql_database.cluster, mysql_database.cluster.installation.flavour
+def places(newest_database: Database, mariadb_database: MysqlDatabase) -> Iterator[tuple[list[Place], list[Place], Connection]]:
+    """Filled columns of all types of MariaDB, which has those of MySQL and more, and of PostgreSQL."""
+    at = mariadb_database.cluster
     with ExitStack() as stack:
-        connection = stack.enter_context(closing(connect(Server(at.host, at.port, mysql_database.name, at.user, at.password))))
-        mysql = stack.enter_context(closing(mysql_source(mysql_database).compare(30.0)))
+        connection = stack.enter_context(closing(connect(Server(at.host, at.port, mariadb_database.name, at.user, at.password))))
+        mysql = stack.enter_context(closing(mysql_source(mariadb_database).compare(30.0)))
         postgres = stack.enter_context(closing(postgres_source(newest_database).compare(30.0)))
         ours = []
-        for number, kind in enumerate(kind for kind in KINDS if kind.only in ("", flavour)):
+        for number, kind in enumerate(KINDS):
             mysql_column(connection, f"m{number}", kind.base)
-            fill_mysql(connection, mysql_database, f"m{number}", {str(i): text for i, text in enumerate(kind.values.values())})
-            ours.append(Place(mysql, TableName(mysql_database.name, f"m{number}"), kind.base))
+            fill_mysql(connection, mariadb_database, f"m{number}", {str(i): text for i, text in enumerate(kind.values.values())})
+            ours.append(Place(mysql, TableName(mariadb_database.name, f"m{number}"), kind.base))
         yield ours, list(_postgres_places(newest_database, postgres)), connection
 
 
@@ -146,10 +146,10 @@ def _postgres_places(database: Database, asking: SourceComparison) -> Iterator[P
 
 
 def test_what_arrives_is_equal(
-    places: tuple[list[Place], list[Place], Connection], mysql_database: MysqlDatabase, newest_database: Database
+    places: tuple[list[Place], list[Place], Connection], mariadb_database: MysqlDatabase, newest_database: Database
 ) -> None:
     ours, theirs, connection = places
-    wrong = [*_into_mysql(ours, theirs, connection, mysql_database), *_into_postgres(ours, theirs, newest_database)]
+    wrong = [*_into_mysql(ours, theirs, connection, mariadb_database), *_into_postgres(ours, theirs, newest_database)]
     assert {line.partition(" (")[0] for line in wrong} == KNOWN, "\n".join(wrong)
 
 

@@ -276,7 +276,7 @@ def _common(column: str, form: Form, type_: str) -> str:
         plain = f"{column}::text"
         return f"CASE WHEN scale({column}) > 0 THEN rtrim(rtrim({plain}, '0'), '.') ELSE {plain} END" if type_ == "numeric" else plain
     if form.kind == "double":
-        return _double(column, type_)
+        return _double(f"{column}::text::{form.type}" if form.type else column, type_)
     if form.kind == "bits":
         return f"coalesce(nullif(ltrim({column}::text, '0'), ''), CASE WHEN {column} IS NOT NULL THEN '0' END)"
     if form.kind == "moment":
