@@ -20,8 +20,8 @@ AWAY = (psycopg.OperationalError, pymysql.err.OperationalError, pymysql.err.Inte
 """What a statement of a test raises where its server is away, or has ended the session."""
 
 
-MYSQL_SESSION = "SET time_zone = '+00:00' /*!80003 , cte_max_recursion_depth = 1000000 */"
-"""Moments are read and written in UTC; MySQL, but not MariaDB, has to be told that a series may be long."""
+MYSQL_SESSION = "SET time_zone = '+00:00' /*!80003 , cte_max_recursion_depth = 1000000 */ /*M! , max_recursive_iterations = 1000000 */"
+"""Moments are read and written in UTC; both have to be told that a series may be long."""
 
 
 def wait_until(probe: Callable[[], T], timeout_s: float = 30.0, what: str = "the condition") -> T:

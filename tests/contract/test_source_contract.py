@@ -7,21 +7,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from itertools import pairwise
-from typing import Any
 
-import psycopg
 import pytest
 
-from headwater.clusters import PrivatePostgres
+from headwater.clusters import MysqlServer
 from headwater.domain.changes import Frame
 from headwater.domain.errors import SourceError
 from headwater.domain.tables import Column, TableName, TableSchema
 from headwater.ports.source import Captured, Log, Source
+from headwater.sources.mysql import MysqlConfig, MysqlSource
 from headwater.sources.postgres import PostgresConfig, PostgresSource
 from headwater.testing import ScriptedSource
 from headwater.testing.rows import Key, Row, parse_text_rows, replay
 from headwater.testing.source import OpenTransaction
-from tests.databases import Database
+from tests.conftest import DatabaseFactory
+from tests.databases import Database, MysqlDatabase
 
 T = TableName("public", "t")
 OTHER = TableName("public", "other")
@@ -69,29 +69,34 @@ class ScriptedWriter(Writer):
 
 
 class SqlWriter(Writer):
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self._connection = connection
+    """`run` takes a statement with its values."""
+
+    def __init__(self, run: Callable[..., object]) -> None:
+        self._run = run
 
     def insert(self, id: int, v: str | None, table: TableName = T) -> None:
-        self._connection.execute(f"INSERT INTO {table} VALUES (%s, %s)".encode(), [id, v])
+        self._run(f"INSERT INTO {table} VALUES (%s, %s)", [id, v])
 
     def update(self, id: int, v: str | None) -> None:
-        self._connection.execute("UPDATE t SET v = %s WHERE id = %s", [v, id])
+        self._run("UPDATE t SET v = %s WHERE id = %s", [v, id])
 
     def rekey(self, old: int, new: int) -> None:
-        self._connection.execute("UPDATE t SET id = %s WHERE id = %s", [new, old])
+        self._run("UPDATE t SET id = %s WHERE id = %s", [new, old])
 
     def delete(self, id: int) -> None:
-        self._connection.execute("DELETE FROM t WHERE id = %s", [id])
+        self._run("DELETE FROM t WHERE id = %s", [id])
 
     def truncate(self) -> None:
-        self._connection.execute("TRUNCATE t")
+        self._run("TRUNCATE TABLE t")
 
 
 class Bench(ABC):
-    """A source under test with the empty tables `t` and `other`. Logs that it opens are closed after the test."""
+    """A source under test with the empty tables `t` and `other`. Logs that it opens are closed after the test.
+
+    `keeps_log`: it keeps its log for everybody, whatever is published and confirmed, and ends a transaction with TRUNCATE."""
 
     source: Source
+    keeps_log = False
 
     def __init__(self) -> None:
         self.stack = ExitStack()
@@ -150,7 +155,7 @@ class Postgres(Bench):
     def transaction(self) -> Iterator[Writer]:
         """See `Bench`."""
         with self.database.connect(autocommit=False) as connection:
-            yield SqlWriter(connection)
+            yield SqlWriter(lambda statement, *values: connection.execute(statement.encode(), *values))
 
     def lose_slot(self) -> None:
         """See `Bench`."""
@@ -167,15 +172,48 @@ class Postgres(Bench):
         return {(i.encode(),): {"id": i.encode(), "v": None if v is None else v.encode()} for i, v in found}
 
 
-@pytest.fixture(params=["scripted", "postgres"])
-def bench(
-    request: pytest.FixtureRequest, newest_cluster: PrivatePostgres, make_database: Callable[[PrivatePostgres], Database]
-) -> Iterator[Bench]:
+class Mysql(Bench):
+    """MariaDB or MySQL. Its database has the name of PostgreSQL's schema, so that tables are called the same."""
+
+    keeps_log = True
+
+    def __init__(self, server: MysqlServer) -> None:
+        super().__init__()
+        self.database = MysqlDatabase.create(server, T.schema)
+        self.stack.callback(self.database.drop)
+        config = MysqlConfig("a source", server.host, T.schema, server.user, server.port, server.password)
+        self.source = MysqlSource(config)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Writer]:
+        """See `Bench`."""
+        with self.database.connect(autocommit=False) as connection, connection.cursor() as cursor:
+            yield SqlWriter(cursor.execute)
+            connection.commit()
+
+    def lose_slot(self) -> None:
+        """See `Bench`: the files that were read are removed."""
+        self.database.run("FLUSH BINARY LOGS", "FLUSH BINARY LOGS")
+        files = [row[0] for row in self.database.rows("SHOW BINARY LOGS")]
+        self.database.run(f"PURGE BINARY LOGS TO '{files[-1]}'")
+
+    def rows(self) -> dict[Key, Row]:
+        """See `Bench`."""
+        found = self.database.rows("SELECT CAST(id AS CHAR), v FROM t")
+        return {(i.encode(),): {"id": i.encode(), "v": None if v is None else v.encode()} for i, v in found}
+
+
+@pytest.fixture(params=["scripted", "postgres", "mariadb", "mysql"])
+def bench(request: pytest.FixtureRequest, make_database: DatabaseFactory) -> Iterator[Bench]:
     """Each implementation."""
     made: Bench
     if request.param == "scripted":
         made = Scripted()
+    elif request.param in ("mariadb", "mysql"):
+        made = Mysql(request.getfixturevalue(request.param))
+        made.database.run("CREATE TABLE t (id int PRIMARY KEY, v text)", "CREATE TABLE other (id int PRIMARY KEY, v text)")
     else:
+        newest_cluster = request.getfixturevalue("newest_cluster")
         database = make_database(newest_cluster)
         database.run("CREATE TABLE t (id int PRIMARY KEY, v text)", "CREATE TABLE other (id int PRIMARY KEY, v text)")
         made = Postgres(database)
@@ -241,7 +279,7 @@ def test_a_truncate_comes_through(bench: Bench) -> None:
         w.truncate()
         w.insert(2, "stays")
     state: dict[TableName, dict[Key, Row]] = {}
-    for one in take_transactions(log, 2):
+    for one in take_transactions(log, 3 if bench.keeps_log else 2):
         replay(state, one)
     assert state[T] == bench.rows()
 
@@ -280,6 +318,9 @@ def test_what_was_confirmed_is_not_asked_for_again_unnoticed_p7(bench: Bench) ->
     log.confirm(places[1])
     take(log, lambda _, captured: not captured.frames)
     log.close()
+    if bench.keeps_log:
+        assert [position for position, _, _ in transactions(take_transactions(bench.log(after=places[0]), 1))] == places[1:]
+        return
     with pytest.raises(SourceError) as error:
         _opened(bench, places[0])
     assert error.value.kind == "slot_lost"
@@ -303,7 +344,7 @@ def test_a_slot_that_is_gone_is_made_anew_with_consent_only_p7(bench: Bench) -> 
     with bench.transaction() as w:
         w.insert(2, "lost")
     bench.source.publish([T])
-    assert not bench.source.published([T])
+    assert bench.source.published([T]) == bench.keeps_log
     with pytest.raises(SourceError) as error:
         bench.log(after=place)
     assert error.value.kind == "slot_lost"
@@ -317,16 +358,17 @@ def test_a_slot_that_is_gone_is_made_anew_with_consent_only_p7(bench: Bench) -> 
 
 
 def test_publishing_is_told_and_taken_back(bench: Bench) -> None:
-    assert not bench.source.published([T])
+    assert bench.source.published([T]) == bench.keeps_log
+    assert not bench.source.published([TableName("public", "missing")])
     bench.source.publish([T])
     bench.source.publish([T])
     assert bench.source.published([T])
-    assert not bench.source.published([T, OTHER])
+    assert bench.source.published([T, OTHER]) == bench.keeps_log
     bench.source.publish([T, OTHER])
     assert bench.source.published([T, OTHER])
     bench.source.release()
     bench.source.release()
-    assert not bench.source.published([T])
+    assert bench.source.published([T]) == bench.keeps_log
 
 
 def test_settling_waits_for_those_who_were_there_before(bench: Bench) -> None:

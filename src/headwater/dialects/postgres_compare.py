@@ -276,13 +276,13 @@ def _common(column: str, form: Form, type_: str) -> str:
         plain = f"{column}::text"
         return f"CASE WHEN scale({column}) > 0 THEN rtrim(rtrim({plain}, '0'), '.') ELSE {plain} END" if type_ == "numeric" else plain
     if form.kind == "double":
-        return _double(f"{column}::text::{form.type}" if form.type else column, type_)
+        double = f"encode(float8send({column}::float8 + 0), 'hex')"
+        exact = f"CASE WHEN {column}::float8::text::numeric = {column} THEN '' ELSE '!' || {column} END"
+        return f"{double} || {exact}" if type_ == "numeric" else double
     if form.kind == "bits":
         return f"coalesce(nullif(ltrim({column}::text, '0'), ''), CASE WHEN {column} IS NOT NULL THEN '0' END)"
     if form.kind == "moment":
-        if type_ == "date":  # not by a cast: dates reach further than timestamps
-            return f"{column}::text || ' 00:00:00'"
-        return f"({column} AT TIME ZONE 'UTC')::text" if type_ == "timestamp with time zone" else f"{column}::text"
+        return f"({column} AT TIME ZONE 'UTC')::text" if type_ == "timestamp with time zone" else f"{column}::timestamp::text"
     if form.kind == "time":
         return _time(column) if type_ == "interval" else f"{column}::text"
     if form.kind == "uuid":
@@ -293,21 +293,10 @@ def _common(column: str, form: Form, type_: str) -> str:
     raise ValueError(f"no text of the form {form.kind}")
 
 
-def _double(column: str, type_: str) -> str:
-    number = f"{column}::bigint" if type_ == "oid" else column  # it has no cast to numbers of other kinds
-    double = f"encode(float8send({number}::float8 + 0), 'hex')"
-    if type_ != "numeric":
-        return double
-    exact = f"CASE WHEN {column}::float8::text::numeric = {column} THEN '' ELSE '!' || {column} END"
-    has_double = f"{column} = 0 OR abs({column}) BETWEEN 3e-324 AND 1.7976931348623158e308"
-    return f"CASE WHEN {has_double} THEN {double} || {exact} ELSE '!' || {column} END"
-
-
 def _time(column: str) -> str:
-    """An interval of some days as hours, as a TIME may be; one of months, which have no length, as itself."""
-    hours = f"{column} - date_trunc('day', {column}) + make_interval(hours => 24 * extract(day FROM {column})::int)"
-    is_time = f"date_trunc('month', {column}) = '0' AND extract(day FROM {column}) BETWEEN -99 AND 99"
-    return f"CASE WHEN {is_time} THEN {hours} ELSE {column} END::text"
+    """An interval of days as hours; one of months, which have no length, as itself."""
+    days = f"make_interval(hours => 24 * extract(day FROM {column})::int)"
+    return f"CASE WHEN date_trunc('month', {column}) = '0' THEN ({column} - date_trunc('day', {column}) + {days}) ELSE {column} END::text"
 
 
 def _hash(bytes_: str, hash_: Hash) -> str:

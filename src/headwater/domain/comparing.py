@@ -26,10 +26,10 @@ class Form:
 
     And these, which are the same on all kinds of databases. `number`: decimal digits, no zeros in front or at a fraction's end, booleans as
     1 and 0. `double`: the eight bytes of a binary floating point number in hexadecimal digits, the highest first, a zero without sign;
-    an exact number that is not the shortest decimal text of its double has `!` and itself behind; with a `type` it is the number that the
-    value's text is as a value of that type. `bits`: binary digits without zeros in front. `moment`: `YYYY-MM-DD HH:MM:SS[.f]` in UTC, no
-    zeros at the fraction's end. `time`: `[-]HH:MM:SS[.f]` likewise, hours without limit. `uuid`: 32 hexadecimal digits. `address`: an IP
-    address in hexadecimal digits, with `/` and the mask's length where it has one.
+    an exact number that is not the shortest decimal text of its double has `!` and itself behind. `bits`: binary digits without
+    zeros in front. `moment`: `YYYY-MM-DD HH:MM:SS[.f]` in UTC, no zeros at the fraction's end. `time`: `[-]HH:MM:SS[.f]` likewise, hours
+    without limit. `uuid`: 32 hexadecimal digits. `address`: an IP address in hexadecimal digits, with `/` and the mask's length where
+    it has one.
     """
 
     kind: Literal["plain", "digest", "output", "cast", "number", "double", "bits", "moment", "time", "uuid", "address"] = "plain"
@@ -89,8 +89,6 @@ def _across(source: Kind, target: Kind) -> tuple[Form, Form] | None:
         return OUTPUT, PLAIN
     if source.form in ("float", "double") and target.name == "numeric":
         return DOUBLE, DOUBLE
-    if source.name == "real" and target.form == "double":  # its text is shorter than that of the same number as a double
-        return Form("double", "double precision"), DOUBLE
     if target.form == "json":
         return _as_json(source, target)
     return next(((form, form) for ours, theirs, form in _ALIKE if source.form in ours and target.form in theirs), None)

@@ -166,9 +166,10 @@ def _halved(session: Session, table: TableName, key: Sequence[Field], chunk_rows
 
 def _estimated(session: Session, table: TableName, key: Sequence[Field], low: int, high: int) -> int:
     name = quote(key[0].column.name)
+    explain = "EXPLAIN" if session.mariadb else "EXPLAIN FORMAT = TRADITIONAL"
     plan = row(
         session,
-        f"EXPLAIN SELECT {name} FROM {quote(table.schema, table.name)} WHERE {name} > {low} AND {name} <= {high}",  # noqa: S608  quoted
+        f"{explain} SELECT {name} FROM {quote(table.schema, table.name)} WHERE {name} > {low} AND {name} <= {high}",  # noqa: S608  quoted
     )
     return int(plan["rows"] or 0)
 

@@ -23,9 +23,13 @@ from headwater.sources.mysql.config import MysqlConfig
 from headwater.sources.mysql.connect import connect, rows, session, source_error
 from headwater.sources.mysql.snapshot import MysqlSnapshot
 
-SETTLE_POLL_S = 0.05
+SETTLE_POLL_S = 0.15
+"""InnoDB makes its list of transactions anew only where nobody has looked at it for a tenth of a second."""
+
 WAIT_ONCE_S = 0.25
-OPEN = "SELECT trx_mysql_thread_id AS thread, trx_id AS id, trx_started AS started FROM information_schema.INNODB_TRX"
+OPEN = """
+SELECT trx_mysql_thread_id AS thread, trx_started AS started FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id <> CONNECTION_ID()
+"""
 LOG_IS_ON = "SELECT @@GLOBAL.log_bin AS log_bin"
 
 
@@ -79,11 +83,14 @@ class MysqlSource:
             def is_open() -> set[tuple[Any, ...]]:
                 return {(found["thread"], found["started"]) for found in rows(asking, OPEN)}
 
-            waited, deadline = is_open(), time.monotonic() + timeout_s
-            while waited & is_open():
+            deadline = time.monotonic() + timeout_s
+            time.sleep(SETTLE_POLL_S)
+            waited = is_open()
+            while waited:
                 if time.monotonic() >= deadline:
                     return False
                 time.sleep(SETTLE_POLL_S)
+                waited &= is_open()
             return True
 
     def open_log(self, tables: Sequence[TableName], after: str | None, new_history: bool, trail: Trail = NO_TRAIL) -> Log:
