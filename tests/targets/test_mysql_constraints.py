@@ -18,7 +18,7 @@ from headwater.ports.source import Chunk
 from headwater.ports.target import Checkpoint, CopyState, TableState
 from headwater.targets.mysql import MysqlTarget
 from headwater.targets.mysql.run import MysqlTargetRun
-from tests.databases import MysqlDatabase
+from tests.databases import MysqlDatabase, wait_until
 
 EVERYTHING = frozenset({"INSERT", "UPDATE", "DELETE"})
 REPLAYED = Checkpoint(1, "j", 5, exact_from=100)
@@ -258,3 +258,26 @@ def test_triggers_fire_and_their_refusals_are_told_without_values(place: Place) 
         place.write(MergeStep(inserts=batch((2, "secret"))))
     assert "secret" not in str(error.value)
     assert error.value.kind == "row_refused"
+
+
+def test_a_table_that_was_made_anew_stops_its_task_and_one_that_was_altered_does_not(place: Place) -> None:
+    place.database.run(UNIQUE)
+    place.run.save_table_state(TableState("m", CopyState.COPIED))
+    place.write(MergeStep(inserts=batch((1, "a"))))
+    place.at(Checkpoint(1, "j", 1))
+    noted = place.database.rows("SELECT made FROM headwater_filled")
+    wait_until(lambda: place.database.rows("SELECT CAST(NOW() AS CHAR)")[0][0] > noted[0][0], what="the clock's next second")
+    place.database.run("ALTER TABLE t ADD COLUMN more int, FORCE")
+    place.write(MergeStep(inserts=batch((2, "b"))))
+    place.at(Checkpoint(1, "j", 2))
+    assert place.database.rows("SELECT made FROM headwater_filled") > noted
+    altered = place.database.rows("SELECT made FROM headwater_filled")
+    wait_until(lambda: place.database.rows("SELECT CAST(NOW() AS CHAR)")[0][0] > altered[0][0], what="the clock's next second")
+    place.database.run("DROP TABLE t", UNIQUE)
+    place.write(MergeStep(inserts=batch((3, "c"))))
+    with pytest.raises(TargetError) as error:
+        place.at(Checkpoint(1, "j", 3))
+    assert error.value.kind == "schema_mismatch"
+    assert place.rows() == []
+    with pytest.raises(TargetError):
+        place.target.open("task", 1, [place.mapping])

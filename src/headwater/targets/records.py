@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from headwater.domain.errors import Fenced
+from headwater.domain.mapping import TableMapping
+from headwater.domain.shapes import COPY_AGAIN
 from headwater.ports.source import Chunk
 from headwater.ports.target import Checkpoint, CopyState, TableState
 
@@ -54,6 +56,15 @@ def no_checkpoint(task_id: str) -> Fenced:
 def too_old(task_id: str, held: Checkpoint | None, epoch: int) -> Fenced:
     """What somebody is told who would take a task over under an epoch that is not the newest."""
     return Fenced(f"Task {task_id} is held by epoch {held.epoch if held else '?'} at the target; {epoch} is too old.")
+
+
+def another_table(mapping: TableMapping, *, gone: bool) -> str:
+    """What is said where a mapping's table is not the one that was copied to any more; `gone`: it is not there at all."""
+    if gone:
+        what = f"The target has no table {mapping.target} any more, which {mapping.source} fills: it was dropped or renamed."
+        return f"{what} Give it its name back and start the task; or create it anew, and then: {COPY_AGAIN}"
+    what = "it was dropped and made anew, or another one took its name"
+    return f"At the target {mapping.target} is another table than the one that {mapping.source} was copied to: {what}. {COPY_AGAIN}"
 
 
 def _chunk(one: Mapping[str, Any]) -> Chunk:

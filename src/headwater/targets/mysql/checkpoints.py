@@ -17,7 +17,7 @@ from pymysql.err import Error
 
 from headwater.dialects.mysql_errors import number_of
 from headwater.ports.target import Checkpoint, CopyState, TableState
-from headwater.targets.mysql import dirty
+from headwater.targets.mysql import dirty, filled
 from headwater.targets.mysql.session import Connection, Value
 from headwater.targets.records import plan_text, table_states, too_old
 
@@ -58,6 +58,7 @@ TABLES = {
     ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4
     """,
     "headwater_dirty_row": dirty.TABLE,
+    "headwater_filled": filled.TABLE,
 }
 
 _THERE = """
@@ -85,7 +86,7 @@ INSERT INTO headwater_chunk_done (task_id, mapping_id, number, rows_done) VALUES
 """
 _CHUNK_IS_DONE = "SELECT 1 FROM headwater_chunk_done WHERE task_id = %s AND mapping_id = %s AND number = %s"
 _FORGET_CHUNKS = "DELETE FROM headwater_chunk_done WHERE task_id = %s AND mapping_id = %s"
-_OF_COPIES = ("headwater_chunk_done", "headwater_table_state")
+_OF_COPIES = ("headwater_chunk_done", "headwater_table_state", "headwater_filled")
 
 
 def prepared(connection: Connection) -> bool:

@@ -10,10 +10,11 @@ from pymysql.err import Error
 from headwater.dialects.mysql_session import Server
 from headwater.domain.errors import HeadwaterError, TargetError
 from headwater.domain.mapping import TableMapping
+from headwater.domain.merge import MergedTable
 from headwater.domain.tables import TableName
 from headwater.ports.source import Chunk
-from headwater.ports.target import Checkpoint, CopyState, Look, TableState
-from headwater.targets.mysql import aside, checkpoints, chunks
+from headwater.ports.target import Checkpoint, CopyState, Look, TableState, Written
+from headwater.targets.mysql import aside, checkpoints, chunks, filled
 from headwater.targets.mysql.errors import translate
 from headwater.targets.mysql.looking import end, look
 from headwater.targets.mysql.session import Connection, connect
@@ -30,11 +31,15 @@ class MysqlTargetRun(MysqlWriting):
         super().__init__(server, task_id, mappings)
         self._epoch = epoch
         self._pool = Pool(lambda: Session(server, task_id, mappings))
+        self._touched: dict[str, TableMapping] = {}  # mappings that the open transaction has written for
         self._copied: dict[str, TableMapping] = {m.mapping_id: m for m in mappings}
         try:
             self._place = self.checkpoint()
             if self._place.epoch != epoch:
                 raise fenced(task_id, epoch)
+            if mappings:
+                with self._fenced_session("looking which tables are there") as session:
+                    filled.check(session.connection, task_id, mappings, self.is_empty)
         except HeadwaterError:
             self.close()
             raise
@@ -88,6 +93,7 @@ class MysqlTargetRun(MysqlWriting):
         self._copied[mapping.mapping_id] = mapping
         with self._session(f"copying to {mapping.target}") as session:
             task = (self._task_id, self._epoch)
+            filled.check(session.connection, self._task_id, [mapping], self.is_empty)
             return chunks.copy_chunk(session.connection, session.writer, task, mapping, chunk, rows, fresh=fresh, remove=remove)
 
     def remove_missing(self, mapping: TableMapping, chunk: Chunk, keys: Iterable[bytes]) -> None:
@@ -102,6 +108,11 @@ class MysqlTargetRun(MysqlWriting):
             chunks.hold(self._main.connection, (self._task_id, self._epoch))
             checkpoints.mark_chunk(self._main.connection, self._task_id, mapping.mapping_id, chunk.number, rows)
 
+    def write(self, merged: Sequence[MergedTable]) -> Written:
+        """See `Writing.write`."""
+        self._touched |= {one.mapping.mapping_id: one.mapping for one in merged if one.steps}
+        return super().write(merged)
+
     def commit(self, checkpoint: Checkpoint) -> None:
         """See `TargetRun.commit`."""
         if checkpoint.epoch != self._epoch:
@@ -109,6 +120,9 @@ class MysqlTargetRun(MysqlWriting):
         with self._asking("committing what was written"):
             if settled(checkpoint):
                 self._main.writer.settle()
+            touched, self._touched = list(self._touched.values()), {}
+            if touched:
+                filled.check(self._main.connection, self._task_id, touched, self.is_empty)
             held = checkpoints.advance(self._main.connection, self._task_id, checkpoint)
             if held:
                 self._main.connection.commit()

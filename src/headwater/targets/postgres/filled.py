@@ -12,10 +12,10 @@ from collections.abc import Collection, Sequence
 
 from headwater.domain.errors import TargetError
 from headwater.domain.mapping import TableMapping
-from headwater.domain.shapes import COPY_AGAIN
 from headwater.domain.tables import TableName
 from headwater.targets.postgres.session import Connection
 from headwater.targets.postgres.statements import quote
+from headwater.targets.records import another_table
 
 TABLE = """
     CREATE TABLE IF NOT EXISTS headwater.filled (
@@ -72,7 +72,7 @@ def check(connection: Connection, task_id: str, mappings: Sequence[TableMapping]
     rows = connection.execute(_NOW, [list(by_id), names, task_id, task_id]).fetchall()
     others = [(by_id[i], now) for i, now, noted, pending in rows if noted is not None and now != noted and not pending]
     if others:
-        raise TargetError(" ".join(_said(m, gone=now is None) for m, now in others), kind="schema_mismatch")
+        raise TargetError(" ".join(another_table(m, gone=now is None) for m, now in others), kind="schema_mismatch")
     return [(by_id[i], now, noted) for i, now, noted, _ in rows if now is not None]
 
 
@@ -80,11 +80,3 @@ def places(tables: dict[TableName, int], wanted: Collection[TableName]) -> list[
     """The parameters of `OTHERS` for those of the wanted tables that have a number."""
     known = [table for table in wanted if table in tables]
     return [[quote(table.schema, table.name) for table in known], [tables[table] for table in known]]
-
-
-def _said(mapping: TableMapping, *, gone: bool) -> str:
-    if gone:
-        what = f"The target has no table {mapping.target} any more, which {mapping.source} fills: it was dropped or renamed."
-        return f"{what} Give it its name back and start the task; or create it anew, and then: {COPY_AGAIN}"
-    what = "it was dropped and made anew, or another one took its name"
-    return f"At the target {mapping.target} is another table than the one that {mapping.source} was copied to: {what}. {COPY_AGAIN}"
