@@ -20,8 +20,3 @@ CROSSED = ("mariadb-newest", "oldest-mariadb", "mariadb-mariadb")
 def on(*pairs: str) -> pytest.MarkDecorator:
     """The test, and every fixture that is built on `sides`, runs on these pairs."""
     return pytest.mark.parametrize("sides", pairs, indirect=True)
-
-
-def possible(*pairs: str) -> list[str]:
-    """Those that long tests have been seen to pass on: MariaDB and MySQL are not among the sources yet."""
-    return [pair for pair in pairs if not pair.startswith(("mariadb", "mysql"))]

@@ -211,7 +211,7 @@ SET SESSION binlog_row_image = 'MINIMAL';
 UPDATE row_images SET n = 10 WHERE id = 1;
 UPDATE row_images SET t = NULL WHERE id = 2;
 UPDATE row_images SET id = 30 WHERE id = 3;
-INSERT INTO row_images (id) VALUES (5);
+INSERT INTO row_images VALUES (5, NULL, NULL, NULL);
 DELETE FROM row_images WHERE id = 4;
 BEGIN;
 UPDATE row_images SET v = 'first' WHERE id = 1;

@@ -163,7 +163,10 @@ class World(Generic[D]):
     def await_same(self, *tables: str, timeout_s: float = 30.0) -> None:
         """Wait until both sides have the same rows in these tables."""
         for table in tables:
-            wait_until(lambda table=table: self.same(table), timeout_s, f"{table} is equal")  # type: ignore[misc]
+            try:
+                wait_until(lambda table=table: self.same(table), timeout_s, f"{table} is equal")  # type: ignore[misc]
+            except AssertionError as error:
+                raise AssertionError(f"{error}: {[(t.id, t.state, t.message) for t in self.store.tasks()]}") from None
 
 
 def alike(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

@@ -308,8 +308,6 @@ def mariadb_gtid(body: bytes, server_id: int) -> Gtid:
         read.take(8)
     xa = ""
     if flags & (MARIADB_PREPARED_XA | MARIADB_COMPLETED_XA):
-        if not flags & 2:
-            read.take(6 if read.left >= 12 else 0)
         xa = _xid(read, 1)
     return Gtid(f"{domain}-{server_id}-{sequence}", not flags & (MARIADB_STANDALONE | MARIADB_COMPLETED_XA), 0, xa)
 
