@@ -26,7 +26,7 @@ help: ## Show this list
 
 setup: $(VENV)/.dev ## Make .venv with everything that development needs, from the lock file
 
-demo: $(VENV)/.demo ## Watch the main job between two private PostgreSQL servers (ARGS=--once ends by itself)
+demo: $(VENV)/.demo ## Watch the main job between two private servers (ARGS="--once --target mariadb": ends by itself, into MariaDB)
 	@$(RUN)/headwater demo $(ARGS)
 
 test: setup postgresql mariadb mysql check ## Check, then run all tests on real, private servers (JOBS=..., PYTEST_ARGS=...)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
 
@@ -19,6 +20,14 @@ from headwater import cli_creation, cli_dirty, cli_tasks, cli_verify
 if TYPE_CHECKING:  # commands import what they need: starting is most of what a short command does
     from headwater.services.setup import FirstAccess
     from headwater.settings import Settings
+
+
+class DemoDatabase(StrEnum):
+    """Kinds of databases that the demo can be played on."""
+
+    POSTGRES = "postgres"
+    MARIADB = "mariadb"
+    MYSQL = "mysql"
 
 
 class Program(Protocol):
@@ -100,12 +109,14 @@ def serve(
 
 @app.command()
 def demo(
+    source: Annotated[DemoDatabase, typer.Option(help="What the source is.")] = DemoDatabase.POSTGRES,
+    target: Annotated[DemoDatabase, typer.Option(help="What the target is.")] = DemoDatabase.POSTGRES,
     once: Annotated[bool, typer.Option("--once", help="End by itself; otherwise the service keeps running until Ctrl-C.")] = False,
 ) -> None:
-    """Watch the main job, from the first copy to a reset, between two private PostgreSQL servers."""
+    """Watch the main job, from the first copy to a reset, between two private database servers."""
     from headwater.demo import run
 
-    raise typer.Exit(run(once=once))
+    raise typer.Exit(run(once=once, source=source, target=target))
 
 
 def _told(made: FirstAccess, settings: Settings) -> str:

@@ -16,7 +16,8 @@ from headwater.clusters import PrivatePostgres
 from headwater.demo import run, shop
 from headwater.demo.compare import compare
 from headwater.demo.screen import sparks
-from tests.databases import Database, wait_until
+from headwater.demo.sides import MysqlSide, PostgresSide
+from tests.databases import Database, MysqlDatabase, wait_until
 from tests.programs import headwater
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -33,8 +34,9 @@ def open_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def test_it_ends_by_itself_with_equal_tables_and_leaves_nothing(open_directory: Path) -> None:
-    played = headwater("demo", "--once", timeout_s=380)
+@pytest.mark.parametrize("arguments", [[], ["--target", "mariadb"]], ids=["PostgreSQL to PostgreSQL", "PostgreSQL to MariaDB"])
+def test_it_ends_by_itself_with_equal_tables_and_leaves_nothing(open_directory: Path, arguments: list[str]) -> None:
+    played = headwater("demo", "--once", *arguments, timeout_s=380)
     assert played.returncode == 0, played.stdout
     assert "Every row of every table is equal." in played.stdout
     assert _left(open_directory) == []
@@ -44,7 +46,7 @@ def test_what_the_reset_can_not_repair_makes_it_fail(
     open_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Rows that the source has not touched since the moment are not part of a timed reset: the comparison must find them."""
-    monkeypatch.setitem(shop.ACCIDENT, "customers", "UPDATE customers SET city = 'TODO' WHERE id <= 10 OR changed_at >= %(since)s")
+    monkeypatch.setitem(shop.ACCIDENT, "customers", "UPDATE customers SET city = 'TODO' WHERE id <= 10 OR changed_at >= %s")
     assert run(once=True) == 1
     told = capsys.readouterr().out
     assert "different" in told
@@ -71,21 +73,27 @@ def test_one_changed_value_is_a_difference(newest_cluster: PrivatePostgres, make
     source, target = make_database(newest_cluster), make_database(newest_cluster)
     for database in (source, target):
         database.run("CREATE TABLE t (id int PRIMARY KEY, at timestamptz, n numeric)")
+    here, there = PostgresSide(newest_cluster, source.name), PostgresSide(newest_cluster, target.name)
     source.run("INSERT INTO t SELECT i, to_timestamp(i), i FROM generate_series(1, 100) AS i")
     target.run("INSERT INTO t SELECT i, to_timestamp(i), i FROM generate_series(100, 1, -1) AS i")
     target.run(f"ALTER DATABASE {target.name} SET timezone = 'Asia/Kathmandu'")
-    (one,) = compare(source.dsn, target.dsn, ["t"])
+    (one,) = compare(here, there, ["t"])
     assert one.equal, "neither order nor time zone are differences"
     assert one.source.rows == 100
     target.run("UPDATE t SET n = 7.0 WHERE id = 7")
-    (one,) = compare(source.dsn, target.dsn, ["t"])
+    (one,) = compare(here, there, ["t"])
     assert not one.equal, "7.0 is not 7: numeric keeps its scale"
 
 
-def test_the_shop_may_open_again(newest_database: Database) -> None:
-    newest_database.run(*shop.SCHEMA.strip().split(";\n"), *shop.FILL.strip().split(";\n"))
-    for _ in range(2):
-        _one_day(shop.Life(newest_database.dsn, 1000.0))
+def test_the_shop_may_open_again(newest_database: Database, mariadb_database: MysqlDatabase) -> None:
+    sides = PostgresSide(newest_database.cluster, newest_database.name), MysqlSide(mariadb_database.cluster, mariadb_database.name)
+    for one in sides:
+        one.make()
+        one.stock()
+    for table in ("customers", "products", "orders", "order_items"):
+        assert sides[0].count(table) == sides[1].count(table)
+    for one in (*sides, *sides):
+        _one_day(shop.Life(one, 1000.0))
 
 
 def _one_day(life: shop.Life) -> None:

@@ -34,7 +34,7 @@ class Screen:
         """What this is."""
         text = (
             "[bold]Headwater[/] keeps tables of one database equal to tables of another, and can take that work "
-            "back to any moment.\n\nThis demo is the real thing, small: two PostgreSQL servers, the service and its HTTP API, "
+            "back to any moment.\n\nThis demo is the real thing, small: two database servers, the service and its HTTP API, "
             "started here for you and removed afterwards. Nothing else on this machine is touched."
         )
         self.console.print(Panel(text, border_style="cyan", padding=(1, 2)))

@@ -1,4 +1,4 @@
-"""What the demo plays on: two private PostgreSQL servers and the service, each a real process, all gone afterwards."""
+"""What the demo plays on: two private database servers and the service, each a real process, all gone afterwards."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from typing import Any, Self
 import httpx
 
 from headwater.client import TIMEOUT_S, Client
-from headwater.clusters import PrivatePostgres
+from headwater.demo.sides import side
 from headwater.guard import Guarded
 
-DATABASE = "shop"
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 12.0
 USUAL_PORT = 8080
@@ -40,9 +39,8 @@ class Stage:
     `access` is what `headwater init --json` printed. `on_answer` is told of each HTTP answer (method, path, status).
     """
 
-    def __init__(self, on_answer: Callable[[str, str, int], None]) -> None:
-        self.source = PrivatePostgres()
-        self.target = PrivatePostgres()
+    def __init__(self, on_answer: Callable[[str, str, int], None], source: str, target: str) -> None:
+        self.source, self.target = side(source), side(target)
         self.data_dir = Path(tempfile.mkdtemp(prefix="headwater-demo-"))
         self.address = ""
         self.access: dict[str, Any] = {}
@@ -59,10 +57,10 @@ class Stage:
 
     def open_databases(self) -> None:
         """Start both servers with an empty database `shop` each."""
-        for server in (self.source, self.target):
-            self._open.callback(server.close)
+        for one in (self.source, self.target):
+            self._open.callback(one.server.close)
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(_start, (self.source, self.target)))
+            list(pool.map(lambda one: one.start(), (self.source, self.target)))
 
     def open_service(self) -> None:
         """`headwater init`, then `headwater serve` until it is ready."""
@@ -122,12 +120,6 @@ class Stage:
         if self._service is not None:
             self._service.signal(signal.SIGTERM)
             self._service.wait(STOP_TIMEOUT_S)
-
-
-def _start(server: PrivatePostgres) -> None:
-    server.start()
-    with server.connect() as connection:
-        connection.execute(f"CREATE DATABASE {DATABASE}")
 
 
 def _headwater(*arguments: str) -> list[str]:

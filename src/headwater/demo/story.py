@@ -10,14 +10,13 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
-import psycopg
-
 from headwater.client import ApiError, Client, Unreachable
 from headwater.clusters import ClusterError
 from headwater.demo import shop
 from headwater.demo.compare import compare
 from headwater.demo.screen import Bars, Screen
-from headwater.demo.stage import DATABASE, DemoFailed, Stage
+from headwater.demo.sides import FAILURES, Session, Side
+from headwater.demo.stage import DemoFailed, Stage
 
 COPY_TIMEOUT_S = 120.0
 CATCH_UP_TIMEOUT_S = 60.0
@@ -31,17 +30,24 @@ KINDS = ("inserted", "updated", "deleted")
 Json = dict[str, Any]
 
 
-def run(*, once: bool) -> int:
-    """Play the demo. `once` ends by itself. Returns the exit status: 0 where source and target are equal at the end."""
+def run(*, once: bool, source: str = "postgres", target: str = "postgres") -> int:
+    """Play the demo between two kinds of databases (see `sides.side`). `once` ends by itself.
+
+    Returns the exit status: 0 where source and target are equal at the end."""
     screen = Screen()
     before = signal.signal(signal.SIGTERM, _interrupt)
-    with Stage(screen.answered) as stage:
+    try:
+        stage = Stage(screen.answered, source, target)
+    except ClusterError as error:
+        screen.bad(f"The demo can't begin: {error}")
+        return 1
+    with stage:
         try:
             return Story(stage, screen).tell(once)
         except KeyboardInterrupt:
             screen.say("\nStopping: the service, both servers and all files of the demo go away.")
             return INTERRUPTED
-        except (ApiError, ClusterError, DemoFailed, Unreachable, psycopg.Error) as error:
+        except (ApiError, ClusterError, DemoFailed, Unreachable, *FAILURES) as error:
             screen.bad(f"The demo can't go on: {error}")
             if log := stage.service_log():
                 screen.say(f"[dim]The service's log ends with:[/]\n{log}")
@@ -76,15 +82,15 @@ class Story:
 
     def _databases(self) -> None:
         """Two servers; a filled shop in one, empty tables in the other."""
-        self._screen.step("Two databases", "Both are PostgreSQL servers of the demo's own, from binaries that came with the package.")
+        self._screen.step("Two databases", "Both are servers of the demo's own, from binaries that are at hand here.")
         self._stage.open_databases()
-        with psycopg.connect(self._source) as source, psycopg.connect(self._target) as target:
-            source.execute(shop.SCHEMA)
-            target.execute(shop.SCHEMA)
-            source.execute(shop.FILL)
-            counts = [(table, f"{_count(source, table):,}", f"{_count(target, table):,}") for table in shop.TABLES]
-        version = ".".join(map(str, self._stage.source.installation.version))
-        self._screen.good(f"PostgreSQL {version}: source on port {self._stage.source.port}, target on port {self._stage.target.port}.")
+        source, target = self._source, self._target
+        for one in (source, target):
+            one.make()
+        source.stock()
+        counts = [(table, f"{source.count(table):,}", f"{target.count(table):,}") for table in shop.TABLES]
+        ports = f"source on port {source.server.port}, {target.product}: target on port {target.server.port}"
+        self._screen.good(f"{source.product}: {ports}.")
         self._screen.say("A small shop lives in the source; its tables refer to one another. The target has the same tables, empty:")
         self._screen.rows(["table", "source rows", "target rows"], counts)
 
@@ -100,8 +106,8 @@ class Story:
         self._screen.step("A combined task", "Two saved connections, and one task that maps every table by name:")
         self._screen.tracing = True
         app = self._stage.access["app_id"]
-        source = client.create_data_source("demo-source", "POSTGRESQL", app, self._content(self._stage.source))["datasource_id"]
-        target = client.create_data_source("demo-target", "POSTGRESQL", app, self._content(self._stage.target))["datasource_id"]
+        source = client.create_data_source("demo-source", self._source.type, app, self._source.content)["datasource_id"]
+        target = client.create_data_source("demo-target", self._target.type, app, self._target.content)["datasource_id"]
         mapped = client.init_task(source, target, auto_mapping=True)
         self._task_id = client.create_task("demo", mapped["task_id"])
         client.start(self._task_id)
@@ -133,15 +139,13 @@ class Story:
     def _accident(self, client: Client, life: shop.Life) -> datetime:
         """Note a moment, let life go on, then damage what has changed at the target since; returns the moment."""
         self._screen.step("An accident")
-        with psycopg.connect(self._source) as source:
-            since: datetime = _one(source, "SELECT date_trunc('milliseconds', clock_timestamp())").astimezone(UTC)
+        since = self._source.now()
         self._screen.say(f"It is {_clock(since)}. Life goes on for a while ...")
         self._look_on(client, life, LIVE_S)
-        with psycopg.connect(self._target, autocommit=True) as target:
-            damaged = {table: _damage(target, table, since) for table in shop.TABLES}
-            self._screen.bad("... and then a bad release writes nonsense into the [bold]target[/], over all that is newer than that:")
-            self._screen.rows(["table", "rows overwritten"], [(table, f"{count:,}") for table, count in damaged.items()])
-            self._show_example(target)
+        damaged = {table: _damage(self._target, table, since) for table in shop.TABLES}
+        self._screen.bad("... and then a bad release writes nonsense into the [bold]target[/], over all that is newer than that:")
+        self._screen.rows(["table", "rows overwritten"], [(table, f"{count:,}") for table, count in damaged.items()])
+        self._show_example()
         return since
 
     def _reset(self, client: Client, since: datetime) -> None:
@@ -184,7 +188,7 @@ class Story:
         """Keep everything running, and say how to get in."""
         stage, program = self._stage, sys.argv[0]
         self._screen.step("Now you", "The service and both databases keep running until Ctrl-C; a few orders per second keep coming.")
-        shown = {"API": stage.address, "source": stage.source.url(DATABASE), "target": stage.target.url(DATABASE)}
+        shown = {"API": stage.address, "source": stage.source.url, "target": stage.target.url}
         names = ("access_key", "secret_key", "project_id", "instance_id", "domain_name", "user_name", "password")
         self._screen.rows(["", ""], [*shown.items(), *((name, str(stage.access[name])) for name in names)], 9)
         self._screen.say("\nIn another terminal, for example:\n")
@@ -225,7 +229,7 @@ class Story:
         record = client.task(self._task_id)["detail"]["last_reset"]
         began_at, stood_at = record["to_offset"] or 0, record["from_offset"] or 0
         began = time.monotonic()
-        with self._screen.bars() as bars, psycopg.connect(self._target, autocommit=True) as target:
+        with self._screen.bars() as bars, self._target.session(autocommit=True) as target:
             for seen in self._watch(client, CATCH_UP_TIMEOUT_S, "the replay"):
                 offset = seen["progress"]["offset"]
                 done = min(max((began_at if offset is None else offset) - began_at, 0), stood_at - began_at)
@@ -238,8 +242,7 @@ class Story:
 
     def _wait_caught_up(self, client: Client) -> None:
         """Until the journal has all that the source committed before now, and the target all that the journal has."""
-        with psycopg.connect(self._source) as source:
-            now_ms = int(_one(source, "SELECT extract(epoch FROM clock_timestamp()) * 1000"))
+        now_ms = int(self._source.now().timestamp() * 1000)
         for seen in self._watch(client, CATCH_UP_TIMEOUT_S, "catching up"):
             progress = seen["progress"]
             if progress["offset"] is not None and progress["offset"] == progress["journal_end"]:
@@ -266,14 +269,13 @@ class Story:
     def _monitor(self, client: Client) -> Json:
         return next(task for task in client.monitors() if task["task_id"] == self._task_id)
 
-    def _show_example(self, target: psycopg.Connection[Any]) -> None:
+    def _show_example(self) -> None:
         query = "SELECT id, status, note FROM orders WHERE id = %s"
-        with psycopg.connect(self._source) as source:
-            for (order,) in target.execute("SELECT id FROM orders WHERE status = '???' ORDER BY id DESC LIMIT 5").fetchall():
-                right = source.execute(query, (order,)).fetchone()
-                wrong = target.execute(query, (order,)).fetchone()
-                if right is not None and wrong is not None:
-                    shown = [("source", *(repr(value) for value in right)), ("target", *(repr(value) for value in wrong))]
+        with self._source.session() as source, self._target.session() as target:
+            for (order,) in target.rows("SELECT id FROM orders WHERE status = '???' ORDER BY id DESC LIMIT 5"):
+                right, wrong = source.rows(query, (order,)), target.rows(query, (order,))
+                if right and wrong:
+                    shown = [("source", *(repr(value) for value in right[0])), ("target", *(repr(value) for value in wrong[0]))]
                     self._screen.say("For example:")
                     self._screen.rows(["orders in the", "id", "status", "note"], shown, 9)
                     return
@@ -281,49 +283,36 @@ class Story:
     # -- small things
 
     @property
-    def _source(self) -> str:
-        return self._stage.source.dsn(DATABASE)
+    def _source(self) -> Side:
+        return self._stage.source
 
     @property
-    def _target(self) -> str:
-        return self._stage.target.dsn(DATABASE)
-
-    def _content(self, server: Any) -> Json:
-        """A data source's content as the API takes it."""
-        who = {"user_name": server.user, "password": server.password}
-        return {"host": server.host, "port": str(server.port), "database_name": DATABASE, **who}
+    def _target(self) -> Side:
+        return self._stage.target
 
 
 def _draw_copy(bars: Bars, tables: list[Json], rates: dict[str, float]) -> None:
     """Bars by table; `rates` keeps the last rate that was told, for the tables that are done."""
     for table in tables:
-        name = table["source_table"].removeprefix("public.")
+        name = table["source_table"].rpartition(".")[2]
         total = table["rows_done"] if table["state"] == "copied" else max(table["rows_expected"], 1)
         rates[name] = table["rows_per_s"] or rates.get(name, 0.0)
         bars.set(name, table["rows_done"], total, f"{rates[name]:,.0f} rows/s" if rates[name] else "")
 
 
-def _damage(target: psycopg.Connection[Any], table: str, since: datetime) -> int:
+def _damage(target: Side, table: str, since: datetime) -> int:
     """Run the bad release on one table. It may collide with the task's own writing: then again."""
     while True:
         try:
-            return target.execute(shop.ACCIDENT[table].encode(), {"since": since}).rowcount
-        except psycopg.errors.DeadlockDetected:
-            continue
+            with target.session(autocommit=True) as session:
+                return session.run(shop.ACCIDENT[table], (since.replace(tzinfo=None) if target.type == "MYSQL" else since,))
+        except FAILURES as error:
+            if not target.deadlock(error):
+                raise
 
 
-def _nonsense(target: psycopg.Connection[Any], table: str) -> int:
-    return int(_one(target, f"SELECT count(*) FROM {table} WHERE {shop.NONSENSE[table]}"))  # noqa: S608 - constants
-
-
-def _count(connection: psycopg.Connection[Any], table: str) -> int:
-    return int(_one(connection, f"SELECT count(*) FROM {table}"))  # noqa: S608 - constants
-
-
-def _one(connection: psycopg.Connection[Any], query: str) -> Any:
-    row = connection.execute(query.encode()).fetchone()
-    assert row is not None
-    return row[0]
+def _nonsense(target: Session, table: str) -> int:
+    return int(target.one(f"SELECT count(*) FROM {table} WHERE {shop.NONSENSE[table]}"))  # noqa: S608 - constants
 
 
 def _known(value: int | None) -> str:
