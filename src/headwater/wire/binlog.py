@@ -584,6 +584,8 @@ def _bit(p: cython.p_const_uchar, at: cython.Py_ssize_t, i: cython.Py_ssize_t) -
 @cython.cfunc
 def _set_bits(p: cython.p_const_uchar, at: cython.Py_ssize_t, count: cython.Py_ssize_t) -> cython.Py_ssize_t:
     """How many of the first `count` bits are set."""
+    if not cython.compiled:
+        return (int.from_bytes(p[at : at + ((count + 7) >> 3)], "little") & ((1 << count) - 1)).bit_count()
     i: cython.Py_ssize_t
     found: cython.Py_ssize_t = 0
     for i in range(count):
