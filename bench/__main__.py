@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import backlog, beside_replay, capture, debezium, first_copy, idle, latency, machine, memory, verify
+from bench import backlog, beside_replay, capture, debezium, first_copy, idle, latency, machine, mariadb, memory, verify
 from bench.measure import Row, shown
 from bench.options import Options
 from bench.servers import Servers
@@ -30,6 +30,7 @@ ROWS: dict[str, Callable[[Servers, Options], list[Row]]] = {
     "memory": memory.run,
     "idle": idle.run,
     "verify": verify.run,
+    **mariadb.ROWS,
 }
 RESULTS = Path(__file__).parent / "results"
 

@@ -126,7 +126,7 @@ def _replay(servers: Servers, pipeline: Pipeline, journal_id: str, epoch: int, t
     servers.on_target.execute(sql.SQL("VACUUM ANALYZE {}").format(identifier(FEW_TABLE)))
     servers.on_target.execute("CHECKPOINT")
     pipeline.reset_task(journal_id, epoch)
-    started = pipeline.clock()
+    started = servers.clock()
     apply = pipeline.start_apply(epoch)
     began = pipeline.apply_began(started)
     ended = pipeline.applied(transactions)

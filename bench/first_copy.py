@@ -64,7 +64,7 @@ def copy(servers: Servers, number: int) -> float:
         servers.make_slot(slot)
         capture = pipeline.start_capture()
         until(lambda: pipeline._holds(servers.slot_active(slot)), 60, "our capture")
-        started = pipeline.clock()
+        started = servers.clock()
         apply = pipeline.start_apply()
         began = pipeline.apply_began(started)
         ended = until(lambda: pipeline._holds(_copied(apply.report())), 3600, "the end of the copy")

@@ -11,6 +11,8 @@ import psycopg
 from psycopg import sql
 
 from headwater.clusters import Installation, PrivatePostgres
+from headwater.domain.tables import TableName
+from headwater.engine.orders import Connection
 
 DATABASE = "bench"
 SETTINGS = {"shared_buffers": "'512MB'", "max_wal_size": "'8GB'", "checkpoint_timeout": "'30min'", "synchronous_commit": "on"}
@@ -44,6 +46,31 @@ class Servers:
         """Connection string of the target."""
         return self.target.dsn(DATABASE)
 
+    def connections(self, source_id: str) -> tuple[Connection, Connection]:
+        """See `Ends`."""
+        return _saved(self.source, source_id), _saved(self.target, "target")
+
+    def names(self, source_table: str, target_table: str) -> tuple[TableName, TableName]:
+        """See `Ends`."""
+        return TableName("public", source_table), TableName("public", target_table)
+
+    def applied(self, task_id: str) -> int:
+        """See `Ends`."""
+        return int(one(self.on_target, "SELECT next_offset FROM headwater.checkpoint WHERE task_id = %s", task_id) or 0)
+
+    def clock(self) -> str:
+        """See `Ends`."""
+        return str(one(self.on_target, "SELECT clock_timestamp()"))
+
+    def session_began(self, since: str) -> float | None:
+        """See `Ends`."""
+        query = """
+            SELECT extract(epoch FROM clock_timestamp() - min(backend_start)) FROM pg_stat_activity
+             WHERE application_name = 'headwater' AND backend_start > %s::timestamptz
+        """
+        age = one(self.on_target, query, since)
+        return None if age is None else time.monotonic() - float(age)
+
     def publish(self, name: str, table: str) -> None:
         """A publication of one table, as our source would make it."""
         statement = "CREATE PUBLICATION {} FOR TABLE ONLY {} WITH (publish_via_partition_root = true)"
@@ -70,6 +97,11 @@ class Servers:
     def log_end(self) -> str:
         """The present end of the source's log."""
         return str(one(self.on_source, "SELECT pg_current_wal_flush_lsn()"))
+
+
+def _saved(server: PrivatePostgres, id_: str) -> Connection:
+    content = {"host": server.host, "port": server.port, "database_name": DATABASE, "user_name": server.user}
+    return Connection(id_, "POSTGRESQL", content, {"password": server.password})
 
 
 def one(connection: psycopg.Connection[Any], query: str, *values: object) -> Any:

@@ -17,7 +17,7 @@ from bench import workload
 from bench.measure import Figures, Row
 from bench.options import Options
 from bench.servers import Servers, identifier
-from bench.workers import COLUMNS, OPERATIONS, connection_of
+from bench.workers import COLUMNS, OPERATIONS
 from headwater import adapters
 from headwater.domain.mapping import ColumnPair, TableMapping
 from headwater.domain.tables import TableName
@@ -80,7 +80,7 @@ def _adapters(servers: Servers) -> tuple[Source, Target]:
     def opened(one: Connection) -> tuple[str, str, dict[str, object], dict[str, str]]:
         return one.type, one.id, one.content, one.secrets
 
-    here, there = connection_of(servers.source, "source"), connection_of(servers.target, "target")
+    here, there = servers.connections("source")
     return adapters.source(*opened(here)), adapters.target(*opened(there))
 
 

@@ -7,12 +7,10 @@ import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from bench.measure import until
-from bench.servers import DATABASE, Servers, one
 from headwater import adapters
-from headwater.clusters import PrivatePostgres
 from headwater.domain.mapping import ColumnPair, TableMapping
 from headwater.domain.tables import TableName
 from headwater.engine.local_runtime import LocalRuntime, LocalWorker
@@ -29,10 +27,23 @@ OPERATIONS = frozenset({"INSERT", "UPDATE", "DELETE"})
 START_TIMEOUT_S = 60.0
 
 
-def connection_of(server: PrivatePostgres, id_: str) -> Connection:
-    """A saved connection to a server."""
-    content = {"host": server.host, "port": server.port, "database_name": DATABASE, "user_name": server.user}
-    return Connection(id_, "POSTGRESQL", content, {"password": server.password})
+class Ends(Protocol):
+    """The two servers between which a pipeline runs."""
+
+    def connections(self, source_id: str) -> tuple[Connection, Connection]:
+        """Source and target as saved data sources."""
+
+    def names(self, source_table: str, target_table: str) -> tuple[TableName, TableName]:
+        """The whole names of two tables."""
+
+    def applied(self, task_id: str) -> int:
+        """The offset that the task has come to, by its checkpoint at the target."""
+
+    def clock(self) -> str:
+        """A moment of the target, for `session_began`."""
+
+    def session_began(self, since: str) -> float | None:
+        """When the first session at the target of an apply began after that moment, in monotonic time; None where none has."""
 
 
 def slot_name(source_id: str) -> str:
@@ -43,12 +54,12 @@ def slot_name(source_id: str) -> str:
 class Pipeline:
     """One source with its journal, and at most one task on it. A context manager that kills what still runs."""
 
-    def __init__(self, servers: Servers, source_id: str, table: str, target_table: str | None = None) -> None:
+    def __init__(self, servers: Ends, source_id: str, table: str, target_table: str | None = None) -> None:
         self.servers = servers
-        self.table, self.target_table = table, target_table or table
+        self.table, self.target_table = servers.names(table, target_table or table)
         self.directory = Path(tempfile.mkdtemp(prefix="headwater-bench-"))
         self.journal = self.directory / "journal"
-        self.source, self.target = connection_of(servers.source, source_id), connection_of(servers.target, "target")
+        self.source, self.target = servers.connections(source_id)
         self.task_id = f"task-{source_id}"
         self._runtime = LocalRuntime()
         self._workers: list[LocalWorker] = []
@@ -64,12 +75,12 @@ class Pipeline:
     def mapping(self) -> TableMapping:
         """All columns by name."""
         pairs = tuple(ColumnPair(c, c, key=c == "id") for c in COLUMNS)
-        return TableMapping("m", TableName("public", self.table), TableName("public", self.target_table), pairs, OPERATIONS)
+        return TableMapping("m", self.table, self.target_table, pairs, OPERATIONS)
 
     def start_capture(self) -> LocalWorker:
         """Start the capture."""
         retention = Retention(FOREVER, FOREVER, FOREVER)
-        order = CaptureOrder(self.source, str(self.journal), (TableName("public", self.table),), retention)
+        order = CaptureOrder(self.source, str(self.journal), (self.table,), retention)
         return self._start(WorkerSpec("capture", self.source.id, order.payload()))
 
     def start_apply(self, epoch: int = 1) -> LocalWorker:
@@ -94,19 +105,25 @@ class Pipeline:
             if ended is not None and ended.kind != "stopped":
                 raise RuntimeError(f"the {worker.spec.kind} ended: {ended.kind}: {ended.message}")
 
-    def make_journal(self) -> str:
-        """An empty journal; its id."""
+    def make_journal(self, position: str | None = None) -> str:
+        """An empty journal, whose source is followed from a place on; its id."""
         with closing(open_writer(self.journal)) as writer:
+            if position is not None:
+                writer.append((), position, time.time_ns() // 1000)
             return writer.end().journal_id
 
     def place_task(self, journal_id: str) -> None:
         """Put the task at offset 0 with everything copied, as if it had just finished its first copy there."""
+        self.forget_task()
         target = self._target()
-        target.forget(self.task_id)  # of an earlier run, whose table is not this one
         target.raise_epoch(self.task_id, 1)
         with closing(target.open(self.task_id, 1)) as run:
             run.save_table_state(TableState("m", CopyState.COPIED, 0))
             run.commit(Checkpoint(1, journal_id, 0))
+
+    def forget_task(self) -> None:
+        """Leave nothing of an earlier run, whose table is not this one."""
+        self._target().forget(self.task_id)
 
     def reset_task(self, journal_id: str, epoch: int) -> None:
         """Send the task back to offset 0, as a reset does."""
@@ -122,8 +139,7 @@ class Pipeline:
 
     def applied(self, transactions: int, timeout_s: float = 600) -> float:
         """When the target has so many transactions of the journal."""
-        query = "SELECT next_offset >= %s FROM headwater.checkpoint WHERE task_id = %s"
-        return until(lambda: self._holds(one(self.servers.on_target, query, transactions, self.task_id)), timeout_s, "the end of the apply")
+        return until(lambda: self._holds(self.servers.applied(self.task_id) >= transactions), timeout_s, "the end of the apply")
 
     def _holds(self, true: object) -> bool:
         self.check()
@@ -133,23 +149,14 @@ class Pipeline:
         """Until an apply has opened its journal and waits there."""
         until(lambda: self._holds(getattr(worker.report(), "state", "") == "following"), START_TIMEOUT_S, "an apply that waits")
 
-    def clock(self) -> str:
-        """The target's clock, for `apply_began`."""
-        return str(one(self.servers.on_target, "SELECT clock_timestamp()"))
-
     def apply_began(self, since: str) -> float:
-        """When the first session at the target of an apply that was started after `since` (see `clock`) began, in monotonic time."""
-        query = """
-            SELECT extract(epoch FROM clock_timestamp() - min(backend_start)) FROM pg_stat_activity
-             WHERE application_name = 'headwater' AND backend_start > %s::timestamptz
-        """
-        ages: list[float] = []
+        """When the first session at the target of an apply that was started after `since` (see `Ends.clock`) began, in monotonic time."""
+        began: list[float] = []
 
         def seen() -> bool:
-            age = one(self.servers.on_target, query, since)
-            if age is not None:
-                ages.append(time.monotonic() - float(age))
-            return bool(ages)
+            found = self.servers.session_began(since)
+            began.extend([] if found is None else [found])
+            return bool(began)
 
         until(lambda: self._holds(seen()), START_TIMEOUT_S, "a session of the apply")
-        return ages[0]
+        return began[0]
