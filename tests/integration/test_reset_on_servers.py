@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -239,3 +240,25 @@ def test_a_moment_that_the_task_has_not_reached_is_not_skipped_to(world: ResetWo
     assert "goes on from where it stood" in done.message
     world.wish("one", True)
     world.await_same("account", "entry")
+
+
+@on("mariadb-newest", seen=("mariadb-newest",))
+def test_a_long_statement_that_is_stamped_with_its_start_is_missed_by_no_reset(world: ResetWorld[AnyDatabase]) -> None:
+    """Stamps of a binlog run backward (architecture, section 3): an insert of five seconds, short transactions beside and after it."""
+    source, began, before = world.source, now_ms(), len(world.stamps())
+    with ThreadPoolExecutor(1) as pool:
+        long = pool.submit(source.run, "INSERT INTO entry SELECT 9001, 7 + sleep(5)")
+        number = 10_000
+        while now_ms() < began + 2_500:
+            source.run(f"INSERT INTO entry VALUES ({number}, 1)")
+            number += 1
+        long.result()
+    committed = now_ms()
+    source.run("INSERT INTO entry VALUES (20000, 1)", "UPDATE account SET balance = 5 WHERE id = 5")
+    world.await_same("account", "entry")
+    stamps = world.stamps()[before:]
+    assert stamps != sorted(stamps)
+    for moment in (began, began + 4_000, committed - 300):
+        world.target.run("DELETE FROM entry WHERE id = 9001")
+        assert world.reset("one", moment).outcome == "done"
+        world.await_same("account", "entry")

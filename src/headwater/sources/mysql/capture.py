@@ -25,9 +25,10 @@ from headwater.wire.binlog import Decoder
 QUEUE_BYTES_MAX = 16 * 1024 * 1024
 """Decoded changes that may wait for the caller; beyond it reading stops."""
 
-STAMP_MARGIN_US = 3_600_000_000
-"""A statement that is a transaction of its own is stamped with its beginning, where the log has no better stamps. One that takes longer
-than an hour, while capture lags, may lie before the place that a reset finds."""
+STAMP_MARGIN_US = 24 * 3_600_000_000
+"""A statement that is a transaction of its own is stamped with its beginning, where the log has no better stamps. What is captured as it
+happens is found by when it was seen; only of what is captured late a reset goes back by as much as this, which costs time alone. One
+that takes longer than a day, while capture lags, may lie before the place that a reset finds."""
 
 CLOCK = "SELECT UNIX_TIMESTAMP(NOW(6)) AS now"
 
