@@ -38,6 +38,7 @@ if cython.compiled:
     from cython.cimports.libc.string import memcmp, memcpy
 
 COMPILED: bool = cython.compiled
+LEFT_OUT = "a new row without all of its values: binlog_row_image is not FULL, and a default is not in the log"
 
 NOTHING, COMMIT, EMPTY, FULL, NOTICE, PREPARED, CUT, OTHER = range(8)
 """What `feed` saw: nothing to act on; the end of a transaction with changes; of one without; the open transaction alone has reached the
@@ -156,7 +157,6 @@ class _Column:
     extra: cython.int
     partial: cython.bint
     convert: Any
-    missing: tuple[Any, ...]
     old_at: cython.Py_ssize_t
     old_size: cython.Py_ssize_t
     new_at: cython.Py_ssize_t
@@ -170,10 +170,10 @@ class _Column:
     null_rows: list[int]
     unchanged_rows: list[int]
 
-    def __init__(self, found: Any, plan: Any, key: cython.bint) -> None:
+    def __init__(self, found: Any, key: cython.bint) -> None:
         self.key = key
         self.fixed, self.prefix, self.kind, self.extra = found.size, found.prefix, found.kind, found.extra
-        self.convert, self.partial, self.missing = found.convert, found.partial, plan.missing
+        self.convert, self.partial = found.convert, found.partial
         self.patch = False
 
     @cython.cfunc
@@ -250,15 +250,6 @@ class _Column:
         else:
             self.unchanged_rows.append(row)
         return self.null(row)
-
-    @cython.cfunc
-    def left_out(self, row: cython.Py_ssize_t) -> cython.int:
-        """A new row without this value: the table's default, where it is known."""
-        if not self.missing:
-            raise ValueError("a new row without all of its values (binlog_row_image is not FULL), and no default is known")
-        if self.missing[0] is None:
-            return self.null(row)
-        return self.put_text(self.missing[0])
 
     @cython.cfunc
     @cython.inline
@@ -564,7 +555,7 @@ def _columns(relation: TableMap, plan: TablePlan) -> list[_Column]:
     if len(plan.columns) != len(relation.columns):
         raise UnreadableColumn(f"it has {len(relation.columns)} columns in the log, and {len(plan.columns)} by what is known of it")
     found = zip(relation.columns, plan.columns, strict=True)
-    return [_Column(reading(column, told), told, i in plan.key) for i, (column, told) in enumerate(found)]
+    return [_Column(reading(column, told), i in plan.key) for i, (column, told) in enumerate(found)]
 
 
 @cython.cfunc
@@ -1034,7 +1025,7 @@ class Decoder:
         for i in range(width):
             column = columns[i]
             if not (p[present + (i >> 3)] >> (i & 7)) & 1:
-                column.left_out(row)
+                raise ValueError(LEFT_OUT)
                 continue
             bit += 1
             if (p[nulls + ((bit - 1) >> 3)] >> ((bit - 1) & 7)) & 1:

@@ -34,15 +34,13 @@ class UnreadableColumn(ValueError):
 class ColumnPlan:
     """What the decoder has to be told of a column. `charset` is MySQL's name, `binary` for bytes. `labels` of an ENUM or SET, as text.
     `form` is `uuid`, `inet4` or `inet6` for MariaDB's types of that name. `precision`: digits of the seconds' fraction, for the oldest
-    forms of MariaDB's times, which the log does not tell. `missing` is the text of a value that an insert leaves out: the column's
-    default (an empty tuple where that is not known: then such a row is an error)."""
+    forms of MariaDB's times, which the log does not tell."""
 
     charset: str = "utf8mb4"
     unsigned: bool = False
     labels: tuple[str, ...] = ()
     form: str = ""
     precision: int = 0
-    missing: tuple[bytes | None, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ SELECT TABLE_NAME AS name, TABLE_TYPE AS kind, ENGINE AS engine, TABLE_ROWS AS e
 """
 COLUMNS = """
 SELECT TABLE_NAME AS name, COLUMN_NAME AS called, COLUMN_TYPE AS type, DATA_TYPE AS kind, IS_NULLABLE AS nullable, EXTRA AS extra,
-       CHARACTER_SET_NAME AS charset, COLLATION_NAME AS collation, CHARACTER_OCTET_LENGTH AS bytes, COLUMN_DEFAULT AS fallback
+       CHARACTER_SET_NAME AS charset, COLLATION_NAME AS collation, CHARACTER_OCTET_LENGTH AS bytes
   FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND {} ORDER BY TABLE_NAME, ORDINAL_POSITION
 """
 INDEXES = """
@@ -50,7 +50,7 @@ SELECT TABLE_NAME AS name, CHECK_CLAUSE AS clause FROM information_schema.CHECK_
 @dataclass(frozen=True)
 class Field:
     """A column with what decoding and copying its values takes. `charset` is `binary` for bytes, empty for what is no string. `labels`
-    are those of an ENUM or SET. `kind` is DATA_TYPE in lower case, `fallback` the default as the catalogue writes it."""
+    are those of an ENUM or SET. `kind` is DATA_TYPE in lower case."""
 
     column: Column
     kind: str
@@ -60,7 +60,6 @@ class Field:
     unsigned: bool = False
     fraction: int = 0
     virtual: bool = False
-    fallback: str | None = None
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,6 @@ def _field(row: dict[str, Any], key: tuple[str, ...], checks: frozenset[str]) ->
         kind not in ("enum", "set") and "unsigned" in spelled,
         types.fraction_of(spelled, kind),
         "VIRTUAL" in extra.upper(),
-        None if row["fallback"] is None else _text(row["fallback"]),
     )
 
 
