@@ -89,6 +89,11 @@ def test_what_a_row_image_lacks_is_unchanged(mysql_database: MysqlDatabase, imag
     ]  # fmt: skip
 
 
+def test_a_value_that_an_insert_leaves_out_is_guessed_by_nobody_p7(mysql_database: MysqlDatabase) -> None:
+    read = seen(mysql_database, ["INSERT INTO t (id) VALUES (2)"], [TABLE, "SET binlog_row_image = MINIMAL"])
+    assert "binlog_row_image is not FULL" in read.error
+
+
 def test_statements_are_told(mysql_database: MysqlDatabase) -> None:
     statements = [
         "ALTER TABLE t ADD c INT",
