@@ -46,7 +46,9 @@ def await_joined(world: World) -> None:
         wait_until(lambda: joined(world), timeout_s=60, what="the target is the join of the sources")
     except AssertionError as error:
         rows = set(world.source.rows(JOINED)) ^ set(world.target.rows("SELECT id, name, mail FROM person"))
-        raise AssertionError(f"{error}: {world.state('t')}, {world.message('t')}, {len(rows)} differ, {sorted(rows)[:4]}") from None
+        raise AssertionError(
+            f"{error}: {world.state('t')}, {world.message('t')}, {len(rows)} differ, {sorted(rows, key=str)[:4]}"
+        ) from None
 
 
 def work(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow as pa
 import pytest
@@ -17,7 +18,7 @@ from headwater.ports.target import Checkpoint, CopyState, TableState, Written
 from headwater.targets.postgres import PostgresTarget, PostgresTargetConfig
 from headwater.targets.postgres.run import PostgresTargetRun
 from headwater.targets.postgres.table_writer import SMALL_ROWS
-from tests.databases import Database
+from tests.databases import Database, wait_until
 
 ALL = frozenset({"INSERT", "UPDATE", "DELETE"})
 T = TableName("public", "t")
@@ -190,6 +191,29 @@ def test_a_chunk_is_copied_once_whatever_is_asked(database: Database, open_run: 
     assert state.chunks == (chunk, Chunk(1, ("5",), None))
     run.save_table_state(state)
     assert run.table_states()["m"] == state
+
+
+@pytest.mark.parametrize("copied", [True, False], ids=["copied", "followed"])
+def test_a_row_that_another_session_puts_there_meanwhile_gets_our_columns_too(database: Database, open_run: OpenRun, copied: bool) -> None:
+    """As the copy of another mapping into the same table does: its row is not to be seen yet when ours comes to it."""
+    database.run("CREATE TABLE t (id int PRIMARY KEY, a text, b text)")
+    run, to, ids = open_run(), mapping("id", "a"), range(1, SMALL_ROWS + 3)
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with ThreadPoolExecutor(1) as pool, database.connect(autocommit=False) as other:
+        other.execute("INSERT INTO t (id, b) VALUES (7, 'theirs')")
+        ours: Future[object]
+        if copied:
+            rows = [b"%d\tours\n" % i for i in ids]
+            ours = pool.submit(lambda: run.copy_chunk(to, Chunk(0, None, None), rows, fresh=False, remove=False))
+        else:
+            step = MergeStep(upserts=batch(*((i, "ours") for i in ids), names=["id", "a"]))
+            ours = pool.submit(lambda: run.write([merged(to, step, exact=False)]))
+        wait_until(lambda: database.rows(waiting), what="our session waiting for the other one")
+        other.commit()
+        ours.result(timeout=30)
+    run.commit(Checkpoint(1, "j", 1))
+    assert database.rows("SELECT * FROM t WHERE id = 7") == [(7, "ours", "theirs")]
+    assert database.rows("SELECT count(*) FROM t WHERE a = 'ours'") == [(len(ids),)]
 
 
 def test_copying_again_writes_differences_and_removes_what_is_gone_in_its_range_only(database: Database, open_run: OpenRun) -> None:

@@ -128,7 +128,7 @@ def _converge(connection: Connection, writer: Writer, mapping: TableMapping, chu
     count = _copy(connection, statements, rows, statements.rows)
     if remove:
         _remove(connection, statements, chunk)
-    table.upsert_staged(Tally(), differing=True, rows=count + 1)
+    table.converge_staged(Tally())
     if isinstance(table, SharedWriter):
         table.note_staged()
     return count

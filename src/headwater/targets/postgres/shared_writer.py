@@ -59,7 +59,7 @@ class SharedWriter(TableWriter):
                 f"A row of {self._mapping.source} and one of another table have the same key in {self._mapping.target}, and differ in "
                 "a column that both fill. Let one mapping fill it, or make their keys differ."
             )
-        self.upsert_staged(tally, differing=True, rows=batch.num_rows + 1)
+        self.converge_staged(tally)
         self.note_staged()
 
     def _leave(self, tally: Tally) -> None:

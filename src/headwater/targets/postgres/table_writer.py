@@ -153,19 +153,31 @@ class TableWriter:
                 tally.inserted.append(cursor)
         else:
             self.stage_rows(batch)
-            self.upsert_staged(tally, differing=not self._exact, rows=batch.num_rows)
+            if self._exact:
+                self._upsert_staged(tally, batch.num_rows)
+            else:
+                self.converge_staged(tally)
 
-    def upsert_staged(self, tally: Tally, *, differing: bool, rows: int) -> None:
-        """Update the rows that stand (with `differing`: and differ), then insert those that don't."""
+    def converge_staged(self, tally: Tally) -> None:
+        """Insert the staged rows that don't stand, then update those that stand and differ.
+
+        In this order, because the copy of another mapping into this table may put rows with the same keys there meanwhile: the insert
+        waits for it and leaves those rows to the update, which sees them. The other way round their values would be lost."""
+        tally.inserted.append(self._connection.execute(self._sql.insert_missing))
+        if self._sql.values_of(self._sql.columns):
+            tally.updated.append(self._connection.execute(self._sql.update_staged(self._sql.columns, True)))
+
+    def _upsert_staged(self, tally: Tally, rows: int) -> None:
+        """Update the staged rows that stand, then insert those that don't: no more and no fewer than that."""
         updated = 0
         if self._sql.values_of(self._sql.columns):
-            cursor = self._connection.execute(self._sql.update_staged(self._sql.columns, differing))
+            cursor = self._connection.execute(self._sql.update_staged(self._sql.columns, False))
             tally.updated.append(cursor)
             updated = cursor.rowcount
         if updated < rows:
             cursor = self._connection.execute(self._sql.insert_missing)
             tally.inserted.append(cursor)
-            if not differing and updated:
+            if updated:
                 tally.expected.append((cursor, rows - updated, self._sql.table))
 
     def _parameters(self, move: Move) -> dict[str, bytes | None]:
