@@ -87,7 +87,7 @@ def planner(
             return None
         columns = []
         for column in table.columns:
-            charset = charsets[column.collation] if column.collation is not None else "binary"
+            charset = charsets.get(column.collation, "unknown") if column.collation is not None else "binary"
             labels = tuple(label.decode(_CODECS.get(charset, "utf-8")) for label in column.labels or ())
             columns.append(ColumnPlan("utf8mb4" if column.labels else charset, bool(column.unsigned), labels))
         found = adjust(table, columns) if adjust else columns

@@ -879,8 +879,10 @@ class Decoder:
         table = known
         self.maps[number] = table
         name = (table.relation.schema, table.relation.name)
-        before = self.current.get(name)
-        if before is not None and before is not table:
+        before: _Table
+        announced = self.current.get(name)
+        if announced is not None and announced is not table:
+            before = announced  # typed: compiled, only that makes its parts reachable
             self._close(before)
             self.known.pop(before.body, None)
             self.maps = {known_number: other for known_number, other in self.maps.items() if other is not before}
