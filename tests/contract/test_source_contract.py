@@ -21,7 +21,7 @@ from headwater.testing import ScriptedSource
 from headwater.testing.rows import Key, Row, parse_text_rows, replay
 from headwater.testing.source import OpenTransaction
 from tests.conftest import DatabaseFactory
-from tests.databases import Database, MysqlDatabase
+from tests.databases import Database, MysqlDatabase, wait_until
 
 T = TableName("public", "t")
 OTHER = TableName("public", "other")
@@ -192,10 +192,15 @@ class Mysql(Bench):
             connection.commit()
 
     def lose_slot(self) -> None:
-        """See `Bench`: the files that were read are removed."""
+        """See `Bench`: the files that were read are removed, as soon as those who read have come to the last one."""
         self.database.run("FLUSH BINARY LOGS", "FLUSH BINARY LOGS")
-        files = [row[0] for row in self.database.rows("SHOW BINARY LOGS")]
-        self.database.run(f"PURGE BINARY LOGS TO '{files[-1]}'")
+        last = self.database.rows("SHOW BINARY LOGS")[-1][0]
+
+        def purged() -> bool:
+            self.database.run(f"PURGE BINARY LOGS TO '{last}'")
+            return bool(self.database.rows("SHOW BINARY LOGS")[0][0] == last)
+
+        wait_until(purged, what="the files being removed")
 
     def rows(self) -> dict[Key, Row]:
         """See `Bench`."""
