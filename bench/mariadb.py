@@ -141,7 +141,7 @@ def replicate(pair: Pair, place: Place, last: int) -> float:
     target.run("STOP SLAVE")
     target.run("RESET SLAVE ALL")
     pair.equal(TABLE)
-    until(lambda: not source.dumping(), 30, "the end of the replica's session")
+    source.end_dumps()
     return ended - began
 
 

@@ -12,6 +12,7 @@ import psycopg
 import pymysql
 
 from bench import servers, workload
+from bench.measure import until
 from headwater import adapters
 from headwater.clusters import PrivateMariadb, PrivatePostgres
 from headwater.domain.tables import TableName
@@ -151,6 +152,12 @@ class Side:
     def dumping(self) -> bool:
         """Whether somebody reads a MariaDB's log."""
         return bool(self.run("SELECT 1 FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'"))
+
+    def end_dumps(self) -> None:
+        """End the sessions that read a MariaDB's log: an idle one does not notice that its replica is gone."""
+        for (number,) in self.run("SELECT id FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'"):
+            self.run(f"KILL {number}")
+        until(lambda: not self.dumping(), 30, "the end of the replica's session")
 
     def program(self, name: str, *arguments: str, **more: Any) -> subprocess.Popen[bytes]:
         """A program of MariaDB, started and told how to connect."""
