@@ -57,19 +57,30 @@ class MysqlServer(PrivateServer):
     port_taken = "server running on port"
     accounts: ClassVar[str]
     """The statements that set up the accounts."""
+    preset: ClassVar[Mapping[str, str]]
+    """What this flavour gets beside `SETTINGS`."""
+    obtain: ClassVar[str]
+    """How to come by its binaries."""
     user = "root"
 
     def __init__(
         self,
-        installation: MysqlInstallation,
+        installation: MysqlInstallation | None = None,
         directory: Path | None = None,
         *,
         fsync: bool = False,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        self.installation = installation
+        found = [installation] if installation else self._found()
+        if not found:
+            raise ClusterError(f"No {self.product} binaries were found. {self.obtain}")
+        self.installation = found[-1]
         quick = {} if fsync else {"innodb_flush_method": "nosync"}
-        super().__init__(directory, {**SETTINGS, **quick, **(settings or {})}, secrets.token_urlsafe(16))
+        super().__init__(directory, {**SETTINGS, **quick, **self.preset, **(settings or {})}, secrets.token_urlsafe(16))
+
+    @abstractmethod
+    def _found(self) -> list[MysqlInstallation]:
+        """The installations of this flavour on this machine."""
 
     def parameters(self, database: str | None = None) -> dict[str, Any]:
         """Arguments of `pymysql.connect` for the superuser."""
@@ -123,19 +134,11 @@ class PrivateMariadb(MysqlServer):
 
     product = "MariaDB"
     accounts = MARIADB_ACCOUNTS
+    preset: ClassVar[Mapping[str, str]] = {"binlog_format": "ROW"}
+    obtain = "On Debian: apt-get install mariadb-server."
 
-    def __init__(
-        self,
-        installation: MysqlInstallation | None = None,
-        directory: Path | None = None,
-        *,
-        fsync: bool = False,
-        settings: Mapping[str, str] | None = None,
-    ) -> None:
-        found = [installation] if installation else find_mariadb()
-        if not found:
-            raise ClusterError("No MariaDB binaries were found. On Debian: apt-get install mariadb-server.")
-        super().__init__(found[-1], directory, fsync=fsync, settings={"binlog_format": "ROW", **(settings or {})})
+    def _found(self) -> list[MysqlInstallation]:
+        return find_mariadb()
 
     def _fill(self, accounts: Path) -> list[str]:
         chosen = ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", f"--extra-file={accounts}"]
@@ -150,19 +153,11 @@ class PrivateMysql(MysqlServer):
 
     product = "MySQL"
     accounts = MYSQL_ACCOUNTS
+    preset: ClassVar[Mapping[str, str]] = {"mysqlx": "OFF"}
+    obtain = "On Debian: python -m headwater.clusters.fetch_mysql fetches them."
 
-    def __init__(
-        self,
-        installation: MysqlInstallation | None = None,
-        directory: Path | None = None,
-        *,
-        fsync: bool = False,
-        settings: Mapping[str, str] | None = None,
-    ) -> None:
-        found = [installation] if installation else find_mysql()
-        if not found:
-            raise ClusterError("No MySQL binaries were found. On Debian: python -m headwater.clusters.fetch_mysql fetches them.")
-        super().__init__(found[-1], directory, fsync=fsync, settings={"mysqlx": "OFF", **(settings or {})})
+    def _found(self) -> list[MysqlInstallation]:
+        return find_mysql()
 
     def _fill(self, accounts: Path) -> list[str]:
         return [*self._program(), *self._options(), "--initialize-insecure", f"--init-file={accounts}", "--innodb-flush-method=nosync"]
