@@ -17,11 +17,6 @@ POSTGRES = ("oldest-newest", "newest-oldest")
 CROSSED = ("mariadb-newest", "oldest-mariadb", "mariadb-mariadb")
 
 
-def on(*pairs: str, seen: tuple[str, ...] = ()) -> pytest.MarkDecorator:
-    """The test, and every fixture that is built on `sides`, runs on these pairs; on those in `seen` whatever `possible` says."""
-    return pytest.mark.parametrize("sides", [pair for pair in pairs if pair in seen or pair in possible(pair)], indirect=True)
-
-
-def possible(*pairs: str) -> list[str]:
-    """Those on which every test has been seen to pass: those with MariaDB and MySQL as sources are let in one by one."""
-    return [pair for pair in pairs if not pair.startswith(("mariadb", "mysql"))]
+def on(*pairs: str) -> pytest.MarkDecorator:
+    """The test, and every fixture that is built on `sides`, runs on these pairs."""
+    return pytest.mark.parametrize("sides", pairs, indirect=True)

@@ -151,7 +151,7 @@ def test_each_change_of_a_table_without_a_key_is_applied_once(world: ResetWorld[
     await_exactly_the_same(world)
 
 
-@on(*POSTGRES, "mariadb-newest", seen=("mariadb-newest",))
+@on(*POSTGRES, "mariadb-newest")
 def test_a_reset_copies_a_table_without_a_key_again_and_says_so(world: ResetWorld[AnyDatabase]) -> None:
     world.wish("one", True)
     world.await_state("one", "following")

@@ -64,7 +64,7 @@ def test_servers_that_restart_are_waited_for(world: World[AnyDatabase]) -> None:
 
 
 @pytest.mark.crash
-@on(PAIR, "mariadb-newest", seen=("mariadb-newest",))
+@on(PAIR, "mariadb-newest")
 def test_a_source_that_crashes_loses_and_repeats_nothing(world: World[AnyDatabase]) -> None:
     with world.running():
         world.wish("t", True)

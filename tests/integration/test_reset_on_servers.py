@@ -79,7 +79,7 @@ def test_exactly_what_was_committed_at_or_after_the_moment_is_replayed(world: Re
     assert world.target.rows("SELECT count(*) FROM account WHERE length(note) > 4000") == [(500,)]
 
 
-@on(PAIR, *CROSSED, seen=("mariadb-newest",))
+@on(PAIR, *CROSSED)
 def test_inserts_and_deletes_come_out_as_they_were(world: ResetWorld[AnyDatabase]) -> None:
     (moment,) = (now_ms(),)
     world.source.run(
@@ -179,7 +179,7 @@ def test_a_stopped_task_stays_stopped_and_starts_from_there(world: ResetWorld[An
     world.await_same("account", "entry")
 
 
-@on(PAIR, *CROSSED, seen=("mariadb-newest",))
+@on(PAIR, *CROSSED)
 def test_without_a_time_everything_is_copied_again_and_orphans_go(world: ResetWorld[AnyDatabase]) -> None:
     ten_transactions(world)
     world.target.run(
@@ -227,7 +227,7 @@ def test_out_of_reach_is_refused_loudly_and_changes_nothing(world: ResetWorld[An
     assert (world.place("one"), world.pid("apply", "one"), world.task("one").epoch) == before
 
 
-@on(PAIR, "mariadb-newest", seen=("mariadb-newest",))
+@on(PAIR, "mariadb-newest")
 def test_a_moment_that_the_task_has_not_reached_is_not_skipped_to(world: ResetWorld[AnyDatabase]) -> None:
     world.wish("one", False)
     world.await_state("one", "stopped")
@@ -242,7 +242,7 @@ def test_a_moment_that_the_task_has_not_reached_is_not_skipped_to(world: ResetWo
     world.await_same("account", "entry")
 
 
-@on("mariadb-newest", seen=("mariadb-newest",))
+@on("mariadb-newest")
 def test_a_long_statement_that_is_stamped_with_its_start_is_missed_by_no_reset(world: ResetWorld[AnyDatabase]) -> None:
     """Stamps of a binlog run backward (architecture, section 3): an insert of five seconds, short transactions beside and after it."""
     source, began, before = world.source, now_ms(), len(world.stamps())
