@@ -83,7 +83,9 @@ def start(task: Task, profile: ProfileFile = None, as_json: AsJson = False) -> N
     with service(profile) as client:
         task_id = find(client, task)
         client.start(task_id)
-    _done(as_json, f"Task {task} is started.", task_id=task_id, wished="running")
+        notes = client.task(task_id)["detail"].get("notes", [])
+    said = "\n".join([f"Task {task} is started.", *(f"Note: {note}" for note in notes)])
+    _done(as_json, said, task_id=task_id, wished="running", notes=notes)
 
 
 @app.command()

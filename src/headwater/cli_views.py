@@ -172,6 +172,7 @@ def _facts(task: Json) -> Table:
         facts.append(("", plain(detail["message"])))
     if detail["hint"]:
         facts.append(("", plain(detail["hint"])))
+    facts += [("note", plain(note)) for note in detail.get("notes", ())]
     facts += [
         ("lag", f"{show_duration(progress['lag_ms'])}   {_count(progress['lag_transactions'], 'transactions')} behind"),
         ("throughput", f"{progress['rows_per_s']:,.0f} rows/s"),

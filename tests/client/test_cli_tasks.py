@@ -81,6 +81,19 @@ def test_progress_of_tables(client: Client, served: Served, monkeypatch: pytest.
         assert words in text, words
 
 
+def test_notes_are_said_at_the_start_and_kept(client: Client, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    task_id = client.create_task("shop")
+    noted = "At the target: s.t has no transactions. Use another engine."
+
+    def started(self: Client, _: str) -> None:
+        served.store.record_notes(task_id, (noted,))
+
+    monkeypatch.setattr(Client, "start", started)
+    assert f"Note: {noted}" in run("start", "shop").stdout
+    assert json.loads(run("start", "shop", "--json").stdout)["notes"] == [noted]
+    assert noted in run("show", "shop").stdout
+
+
 def test_refusals_end_with_1_and_all_findings(client: Client) -> None:
     client.create_task("shop")
     for arguments, words in (

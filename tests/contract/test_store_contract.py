@@ -91,7 +91,7 @@ def mapping(name: str, of: str = "task") -> Mapping:
 
 
 def run(name: str, of: str = "task", epoch: int = 1) -> Run:
-    return Run(name, of, epoch, 10, None, "running", "", {"rows_read": 2**40, "tables": [{"rows": 1}]})
+    return Run(name, of, epoch, 10, None, "running", "", {"rows_read": 2**40, "tables": [{"rows": 1}]}, ("noted",))
 
 
 def reset(name: str, of: str = "task", **changes: Any) -> Reset:
@@ -189,12 +189,15 @@ def test_saving_a_task_leaves_the_wish_and_the_facts_alone(store: Store) -> None
     store.wish("task", True)
     store.record_state("task", "failed", "slot_lost", "gone")
     store.next_epoch("task")
+    store.record_notes("task", ("one", "other"))
     store.save_task(task(name="new-name", modified_ms=9))
     found = store.task("task")
     assert found is not None
     assert (found.name, found.modified_ms) == ("new-name", 9)
     assert (found.wished, found.state, found.error_kind, found.message) == (True, "failed", "slot_lost", "gone")
-    assert (found.epoch, found.started_once) == (1, True)
+    assert (found.epoch, found.started_once, found.notes) == (1, True, ("one", "other"))
+    store.record_notes("task", ())
+    assert [t.notes for t in store.tasks()] == [()]
 
 
 def test_a_wish_is_true_only_where_it_changes_something(store: Store) -> None:

@@ -216,12 +216,15 @@ def test_a_run_tells_its_reset_its_copy_and_its_changes(plane: Plane) -> None:
     counters = {"rows_copied": 10, "rows_inserted": 1, "rows_updated": 2, "rows_deleted": 3, "transactions": 4, "state": "following"}
     plane.store.save_run(run("r0", task, epoch=4))
     plane.store.save_run(run("r1", task, epoch=6, counters=counters, ended_ms=9_000, outcome="target_refused", message="No privilege."))
+    plane.store.save_run(run("r2", task, epoch=8, notes=("One.", "Other.")))
     plane.store.save_reset(reset("x0", task, epoch=3))
     plane.store.save_reset(reset("x1", task, epoch=5))
     plane.store.save_reset(reset("x2", task, epoch=5, outcome="refused"))
     plane.store.save_reset(reset("x3", task, epoch=7))
     assert [step.id for step in plane.monitoring.log(plane.scope, task.id, "r0").steps if step.stage == "reset"] == ["x0"]
     log = plane.monitoring.log(plane.scope, task.id, "r1")
+    noted = [(step.stage, step.remarks) for step in plane.monitoring.log(plane.scope, task.id, "r2").steps]
+    assert noted[:2] == [("note", "Note: One."), ("note", "Note: Other.")]
     assert log.rows == 16
     assert [(step.stage, step.rows) for step in log.steps] == [("reset", 0), ("snapshot", 10), ("apply", 6)]
     assert log.steps[0].id == "x1"

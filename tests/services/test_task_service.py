@@ -256,6 +256,20 @@ def test_a_start_tells_everything_that_stands_in_its_way(plane: Plane, monkeypat
     assert not plane.stored(task.id).wished
 
 
+def test_a_start_notes_what_does_not_stand_in_its_way(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = plane.task()
+    noted = Finding("s.t has no transactions.", "Use another engine.", stops=False)
+    monkeypatch.setattr(plane.target, "check", lambda mappings: [noted, Finding("INSERT is not granted.", "Grant it.")])
+    (refused,) = plane.tasks.start(plane.scope, [task.id]).failure
+    assert refused.details == ("At the target: INSERT is not granted. Grant it.",)
+    said = ("At the target: s.t has no transactions. Use another engine.",)
+    for found, notes in (([noted], said), ([], ())):
+        monkeypatch.setattr(plane.target, "check", lambda mappings, found=found: found)
+        assert plane.tasks.start(plane.scope, [task.id]).failure == ()
+        assert plane.tasks.show(plane.scope, task.id).notes == notes
+        plane.tasks.stop(plane.scope, [task.id])
+
+
 def test_a_start_finds_mappings_that_no_longer_fit(plane: Plane) -> None:
     task = plane.task()
     plane.source.schemas[TableName("public", "orders")] = table("orders", Column("id", "bigint", key=True))

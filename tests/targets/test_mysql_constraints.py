@@ -222,6 +222,8 @@ def test_without_local_infile_rows_go_by_statements(mysql_database: MysqlDatabas
     try:
         place = Place(mysql_database)
         place.database.run(UNIQUE)
+        (note,) = place.target.check([place.mapping])
+        assert ("local_infile" in str(note), note.stops) == (True, False)
         rows = [(i, "it's \\ " + "x" * 5 + str(i)) for i in range(1000)]
         place.run.save_table_state(TableState("m", CopyState.COPYING, fresh=True, chunks=(Chunk(0, None, None),)))
         escaped = [(i, u.replace("\\", "\\\\")) for i, u in rows]
@@ -241,16 +243,58 @@ def test_a_table_without_transactions_takes_rows_twice_but_not_without_a_key(pla
         place.write(MergeStep(inserts=batch((1, 1), (2, 2))))
     place.at(Checkpoint(1))
     assert place.rows() == [(1, 1), (2, 2)]
-    assert place.target.check([place.mapping]) == []
+    (note,) = place.target.check([place.mapping])
+    assert ("no transactions" in str(note), note.stops) == (True, False)
     keyless = TableMapping("k", TableName("s", "t"), place.mapping.target, (ColumnPair("id", "id"), ColumnPair("u", "u")), EVERYTHING)
-    assert "no transactions" in str(place.target.check([keyless])[0])
+    (found,) = place.target.check([keyless])
+    assert ("a crash could leave rows twice" in str(found), found.stops) == (True, True)
+
+
+def test_a_copy_into_a_table_without_transactions_begins_again_after_a_crash(place: Place) -> None:
+    place.database.run("CREATE TABLE t (id int PRIMARY KEY, u int) ENGINE = MyISAM")
+    whole = Chunk(0, None, None)
+    place.run.save_table_state(TableState("m", CopyState.COPYING, fresh=True, chunks=(whole,)))
+
+    def breaking() -> Iterator[bytes]:
+        yield b"".join(text((1, 1), (2, 2)))
+        raise OSError("the source is gone")
+
+    place.database.run("INSERT INTO t VALUES (1, 1)")  # what an attempt left that was killed
+    with pytest.raises(OSError, match="gone"):
+        place.run.copy_chunk(place.mapping, whole, breaking(), True, False)
+    assert place.run.copy_chunk(place.mapping, whole, text((1, 1), (2, 2), (3, 3)), True, False) == 3
+    assert place.rows() == [(1, 1), (2, 2), (3, 3)]
+
+
+def test_no_row_leaves_a_table_without_transactions_for_another_one(place: Place) -> None:
+    place.database.run(FOLDED + " ENGINE = MyISAM", "INSERT INTO t VALUES ('k', 1, 7)")
+    place.at(REPLAYED)
+    with pytest.raises(RowRefused, match="one and the same"):
+        place.write(MergeStep(upserts=batch(("K", 2))), exact=False)
+    assert place.rows() == [("k", 1, 7)]
+
+
+@pytest.mark.parametrize(
+    ("ddl", "said"),
+    [
+        (UNIQUE + " ENGINE = MyISAM", "could lose rows"),
+        ("CREATE TABLE t (id int PRIMARY KEY, u int) ENGINE = MEMORY", "does not keep rows"),
+    ],
+)
+def test_engines_that_would_lose_rows_are_refused(place: Place, ddl: str, said: str) -> None:
+    place.database.run(ddl)
+    (found,) = place.target.check([place.mapping])
+    assert (said in str(found), found.stops) == (True, True)
 
 
 def test_triggers_fire_and_their_refusals_are_told_without_values(place: Place) -> None:
     place.database.run(
-        UNIQUE, "CREATE TRIGGER no BEFORE INSERT ON t FOR EACH ROW BEGIN IF NEW.u = 'secret' THEN "
-        "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'secret'; END IF; SET NEW.mine = 8; END"
-    )  # fmt: skip
+        UNIQUE,
+        "CREATE TRIGGER no BEFORE INSERT ON t FOR EACH ROW BEGIN IF NEW.u = 'secret' THEN "
+        "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'secret'; END IF; SET NEW.mine = 8; END",
+    )
+    (note,) = place.target.check([place.mapping])
+    assert ("fire for every row that is written, and may change or refuse it: no." in str(note), note.stops) == (True, False)
     place.write(MergeStep(inserts=batch((1, "fine"))))
     place.at(Checkpoint(1))
     assert place.rows() == [(1, "fine", 8)]

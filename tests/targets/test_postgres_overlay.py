@@ -371,12 +371,15 @@ def test_which_triggers_of_the_target_fire(plain: PostgresTarget, newest_databas
         "ALTER TABLE t ENABLE ALWAYS TRIGGER always",
         "ALTER TABLE t DISABLE TRIGGER never",
     )
-    run = opened(target_of(newest_database) if by == "replica" else plain, [to := mapping("id")])
+    target = target_of(newest_database) if by == "replica" else plain
+    run = opened(target, [to := mapping("id")])
     run.write([merged(to, MergeStep(inserts=rows("id", (1,))))])
     run.commit(Checkpoint(1, "j", 1))
     run.close()
     fired = {"replica": ["always", "replica"], "plain": ["always", "origin"]}
     assert newest_database.rows("SELECT fired FROM t") == [(fired[by],)]
+    (note,) = [one for one in target.check([to]) if not one.stops]
+    assert f"fire for every row that is written, and may change or refuse it: {', '.join(fired[by])}." in str(note)
 
 
 @SIZES

@@ -161,7 +161,7 @@ class Followed:
         known = self._note.read()
         marks = dict(known.marks)
         watched = self._source.watch(self.tables, {table: marks[str(table)] for table in self.tables if str(table) in marks})
-        findings = self._source.check(self.tables) if watched.changed else []
+        findings = [one for one in self._source.check(self.tables) if one.stops] if watched.changed else []
         if findings:
             raise SourceError("The source was changed. " + " ".join(map(str, findings)), kind="source_refused")
         for table, reason in watched.changed.items():

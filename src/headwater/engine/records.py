@@ -33,9 +33,9 @@ class Records:
                     ended = replace(run, ended_ms=self._now_ms(), outcome="crashed", message="The service ended without a word.")
                     self._store.save_run(ended)
 
-    def began(self, task_id: str, epoch: int) -> None:
-        """A run has been started."""
-        self._runs[task_id] = Run(uuid.uuid4().hex, task_id, epoch, self._now_ms(), None, "running", "", {})
+    def began(self, task_id: str, epoch: int, notes: tuple[str, ...] = ()) -> None:
+        """A run has been started; `notes` are its task's."""
+        self._runs[task_id] = Run(uuid.uuid4().hex, task_id, epoch, self._now_ms(), None, "running", "", {}, notes)
         self._store.save_run(self._runs[task_id])
 
     def counters(self, task_id: str, report: ApplyReport, now: float) -> None:

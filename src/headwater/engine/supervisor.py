@@ -255,7 +255,7 @@ class Supervisor:
             return False
         order = wishes.applies[task.id]
         post.start(order, {"order": order.payload(), "epoch": epoch}, epoch, now)
-        self._records.began(task.id, epoch)
+        self._records.began(task.id, epoch, task.notes)
         log.info("worker_started", worker="apply", id=task.id, epoch=epoch, tables=len(order.mappings))
         return True
 

@@ -16,11 +16,13 @@ from headwater.ports.compare import SourceComparison
 class Finding:
     """Something that stands in the way of a task, with the sentence that repairs it. Findings are listed all at once.
 
-    `table`: the one that it is about, where it is about one that is there."""
+    `table`: the one that it is about, where it is about one that is there. `stops` False: a *note*. The task can run, and less is promised
+    than usual, or it costs more; whoever starts the task is told."""
 
     what: str
     repair: str
     table: TableName | None = None
+    stops: bool = True
 
     def __str__(self) -> str:
         return f"{self.what} {self.repair}"

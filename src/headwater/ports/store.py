@@ -50,7 +50,8 @@ class DataSource:
 class Task:
     """A combined task: the wish (`wished`), and the fact as last recorded (`state`, `error_kind`, `message`).
 
-    `epoch` is the highest ever given out for it. `state` is one of `domain/lifecycle.py`.
+    `epoch` is the highest ever given out for it. `state` is one of `domain/lifecycle.py`. `notes`: what the check before its last start
+    found that does not keep it from running.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Task:
     modified_ms: int
     ext_info: dict[str, Any]
     dirty: DirtyPolicy = STOP
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ class Run:
     outcome: str  # running, stopped, or a kind of the failure table
     message: str
     counters: dict[str, Any]
+    notes: tuple[str, ...] = ()  # of the task, as they were at its start
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,8 @@ class TaskStore(Protocol):
         """All saved tasks, oldest first."""
 
     def save_task(self, task: Task) -> None:
-        """Insert, or replace all but `epoch`, `wished`, `state`, `error_kind`, `message`, `started_once`: those have their own methods."""
+        """Insert, or replace all but `epoch`, `wished`, `state`, `error_kind`, `message`, `started_once`, `notes`: those have their own
+        methods."""
 
     def wish(self, task_id: str, running: bool) -> bool:
         """Set the wish; False where it was so already or there is no such task.
@@ -206,6 +210,9 @@ class TaskStore(Protocol):
 
     def record_state(self, task_id: str, state: str, error_kind: str = "", message: str = "") -> None:
         """Record the fact."""
+
+    def record_notes(self, task_id: str, notes: tuple[str, ...]) -> None:
+        """Record what the check before a start found."""
 
     def next_epoch(self, task_id: str) -> int:
         """Raise the epoch by one, durably, and return it; also marks the task as started once. HeadwaterError for a missing task."""

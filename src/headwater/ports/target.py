@@ -211,7 +211,7 @@ class Target(Protocol):
         order: what can't be made, or what the server refuses, is told there as its problem."""
 
     def check(self, mappings: Sequence[TableMapping]) -> list[Finding]:
-        """Everything that would keep these mappings from being applied (privileges, keys, types), all at once."""
+        """Everything that would keep these mappings from being applied (privileges, keys, types), and what should be known, all at once."""
 
     def look(self, task_id: str) -> tuple[Checkpoint, dict[str, TableState]]:
         """The task's checkpoint and copy progress by mapping id, as committed, without taking it over; any run goes on meanwhile.

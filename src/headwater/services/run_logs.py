@@ -16,7 +16,8 @@ _ROWS = ("rows_copied", "rows_inserted", "rows_updated", "rows_deleted")
 
 @dataclass(frozen=True)
 class LogStep:
-    """One step within a run: a reset that led to it, the copy of the tables, the writing of changes, a failure.
+    """One step within a run: what the check before it noted, a reset that led to it, the copy of the tables, the writing of changes, a
+    failure.
 
     `status`, `position`, `position_status` and `stage` are the API's vocabularies (contract: TaskMonitorDetailLog)."""
 
@@ -99,7 +100,7 @@ def run_log(run: Run, state: str, resets: Sequence[Reset], now_ms: int, before: 
         rows=sum(_count(run.counters, name) for name in _ROWS),
         spent_ms=max(0, (now_ms if run.ended_ms is None else run.ended_ms) - run.started_ms),
         remarks=_remarks(run, led_here),
-        steps=tuple([_reset_step(reset) for reset in led_here] + _work_steps(run, ending)),
+        steps=(*_note_steps(run), *(_reset_step(reset) for reset in led_here), *_work_steps(run, ending)),
         dirty=_count(run.counters, "rows_dirty"),
     )
 
@@ -133,6 +134,13 @@ def _remarks(run: Run, resets: Sequence[Reset]) -> str:
     else:
         said.append(f"{run.outcome}: {run.message} {policy(run.outcome).hint}")
     return " ".join(said)
+
+
+def _note_steps(run: Run) -> list[LogStep]:
+    """What the check before the task's start found that does not keep it from running."""
+    at = run.started_ms
+    said = enumerate(run.notes, start=1)
+    return [LogStep(f"{run.id}-note-{n}", 900, "ADAPTER", "NODE_END", "note", 0, at, at, f"Note: {note}") for n, note in said]
 
 
 def _reset_step(reset: Reset) -> LogStep:

@@ -111,7 +111,8 @@ class TaskFilter:
 class TaskView:
     """A task as it is listed. `running` is the API's status; `state` one of `domain/lifecycle.py`, `execute_status` its API word.
 
-    `hint` says what the operator can do about `error_kind`; both empty without an error. Times in ms since 1970, UTC.
+    `hint` says what the operator can do about `error_kind`; both empty without an error. `notes`: what the check before the last start
+    found that does not keep the task from running. Times in ms since 1970, UTC.
     """
 
     id: str
@@ -140,6 +141,7 @@ class TaskView:
     created_ms: int
     modified_ms: int
     dirty: DirtyPolicy = STOP
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -384,9 +386,12 @@ class Tasks:
             raise refusal("FDI.3023", "This task is started already; stop it first to start it anew.")
         if task.task_type == "TIMING":
             raise refusal("FDI.3083", "Give the task a schedule, then start it.")
-        findings = self._findings(task)
+        findings, notes = self._findings(task)
         if findings:
             raise refusal("FDI.3026", " ".join(findings), details=tuple(findings))
+        for note in notes:
+            log.info("task_noted", extra={"task_id": task_id, "note": note})
+        self._store.record_notes(task_id, tuple(notes))
         self._mappings.refit(task)
         if not self._store.wish(task_id, True):
             raise refusal("FDI.3023", "This task was started by somebody else just now.")
@@ -396,25 +401,28 @@ class Tasks:
             raise refusal("FDI.3021")
         self._store.wish(task_id, False)
 
-    def _findings(self, task: Task) -> list[str]:
-        """Everything that stands in the way of a start, as sentences; empty when the task can run."""
+    def _findings(self, task: Task) -> tuple[list[str], list[str]]:
+        """Everything that stands in the way of a start, as sentences, empty when the task can run; and what else should be known."""
         source = self._store.data_source(task.source_id) if task.source_id else None
         target = self._store.data_source(task.target_id) if task.target_id else None
         mappings = side_by_side([mapping.table_mapping(task.operations) for mapping in self._store.mappings(task.id)])
         if source is None or target is None:
-            return ["The task has no source or target data source; name both in init or with a mapping."]
+            return ["The task has no source or target data source; name both in init or with a mapping."], []
         if not mappings:
-            return ["The task has no mappings; add one."]
+            return ["The task has no mappings; add one."], []
         read, written = self._connections.source(source), self._connections.target(target)
         tables = sorted({mapping.source for mapping in mappings})
         at_source, at_target = ask_each(lambda: read.check(tables), lambda: written.check(mappings), "check before the start")
-        found = _sentences("At the source", at_source) + _sentences("At the target", at_target)
+        found, notes = (
+            [*_sentences("At the source", at_source, stops=stops), *_sentences("At the target", at_target, stops=stops)]
+            for stops in (True, False)
+        )
         if isinstance(at_source, ServiceError) or isinstance(at_target, ServiceError):
-            return found
+            return found, notes
         try:
-            return found + [problem for problem in self._mappings.problems(task) if not _told(problem, found)]
+            return found + [problem for problem in self._mappings.problems(task) if not _told(problem, found)], notes
         except ServiceError as error:
-            return [*found, error.message]
+            return [*found, error.message], notes
 
     def _await_end(self, task: Task) -> None:
         """Wait until the supervisor has ended the task's worker. Raises FDI.3028 where it does not come to that."""
@@ -433,9 +441,11 @@ class Tasks:
         return [task_view(task, sources, apps) for task in tasks]
 
 
-def _sentences(side: str, found: list[Finding] | ServiceError) -> list[str]:
-    """What one side answered; that it did not answer is a finding, too."""
-    return [found.message] if isinstance(found, ServiceError) else [f"{side}: {one}" for one in found]
+def _sentences(side: str, found: list[Finding] | ServiceError, *, stops: bool) -> list[str]:
+    """What one side found that `stops` the task, or does not; that it did not answer does, too."""
+    if isinstance(found, ServiceError):
+        return [found.message] if stops else []
+    return [f"{side}: {one}" for one in found if one.stops == stops]
 
 
 def _told(problem: str, found: list[str]) -> bool:
@@ -481,6 +491,7 @@ def task_view(task: Task, sources: dict[str, DataSource], apps: dict[str, str]) 
         created_ms=task.created_ms,
         modified_ms=task.modified_ms,
         dirty=task.dirty,
+        notes=task.notes,
     )
 
 

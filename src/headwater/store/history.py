@@ -34,7 +34,8 @@ class SqlHistory(SqlPart):
     def runs(self, task_id: str, limit: int, offset: int = 0) -> list[Run]:
         """See the port."""
         query = select(runs).where(runs.c.task_id == task_id).order_by(runs.c.seq.desc()).limit(limit).offset(offset)
-        return [Run(**{name: row[name] for name in Run.__dataclass_fields__}) for row in self._all(query)]
+        found = ({name: row[name] for name in Run.__dataclass_fields__} for row in self._all(query))
+        return [Run(**(values | {"notes": tuple(values["notes"] or ())})) for values in found]
 
     def accept_reset(self, reset: Reset) -> Reset | None:
         """See the port."""

@@ -158,6 +158,7 @@ tasks = Table(
     Column("ext_info", JSON, nullable=False),
     Column("dirty_rows_max", Integer),  # null: stop at the first refused row
     Column("dirty_per_minute_max", Integer),
+    Column("notes", JSON),  # null: none
 )
 
 mappings = Table(
@@ -191,6 +192,7 @@ runs = Table(
     _text("outcome"),
     _text("message"),
     Column("counters", JSON, nullable=False),
+    Column("notes", JSON),  # null: none
     Index(None, "task_id", "seq"),
 )
 

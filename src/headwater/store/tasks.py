@@ -16,17 +16,18 @@ from headwater.store.base import SqlPart, cleaned, storable
 from headwater.store.errors import StoreError
 from headwater.store.schema import mappings, tasks
 
-_OWN_METHODS = ("epoch", "wished", "state", "error_kind", "message", "started_once")
+_OWN_METHODS = ("epoch", "wished", "state", "error_kind", "message", "started_once", "notes")
 """Columns that `save_task` leaves as they are: only their own methods change them."""
 
-_ELSEWHERE = {"scope", "operations", "dirty"}
-"""Fields of a task that are stored under other names."""
+_ELSEWHERE = {"scope", "operations", "dirty", "notes"}
+"""Fields of a task that are stored under other names, or in another form."""
 
 
 def _task(row: RowMapping) -> Task:
     values = {name: row[name] for name in Task.__dataclass_fields__ if name not in _ELSEWHERE}
     dirty = DirtyPolicy(row["dirty_rows_max"] or 0, row["dirty_per_minute_max"])
-    return Task(scope=Scope(row["project_id"], row["instance_id"]), operations=_operations(row["operations"]), dirty=dirty, **values)
+    scope = Scope(row["project_id"], row["instance_id"])
+    return Task(scope=scope, operations=_operations(row["operations"]), dirty=dirty, notes=tuple(row["notes"] or ()), **values)
 
 
 def _operations(text: str) -> frozenset[str]:
@@ -41,6 +42,7 @@ def _task_values(task: Task) -> dict[str, Any]:
         "project_id": task.scope.project_id,
         "instance_id": task.scope.instance_id,
         "operations": ",".join(sorted(task.operations)),
+        "notes": list(task.notes) or None,
     }
 
 
@@ -103,6 +105,12 @@ class SqlTasks(SqlPart):
     def record_state(self, task_id: str, state: str, error_kind: str = "", message: str = "") -> None:
         """See the port."""
         change = update(tasks).where(tasks.c.id == task_id).values(state=state, error_kind=cleaned(error_kind), message=cleaned(message))
+        with self._transaction() as connection:
+            connection.execute(change)
+
+    def record_notes(self, task_id: str, notes: tuple[str, ...]) -> None:
+        """See the port."""
+        change = update(tasks).where(tasks.c.id == task_id).values(notes=[cleaned(note) for note in notes] or None)
         with self._transaction() as connection:
             connection.execute(change)
 

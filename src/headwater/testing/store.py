@@ -67,6 +67,7 @@ class MemoryStore:
                 error_kind=old.error_kind,
                 message=old.message,
                 started_once=old.started_once,
+                notes=old.notes,
             )
         self._tasks[task.id] = task
 
@@ -85,6 +86,12 @@ class MemoryStore:
         """See `TaskStore.record_state`."""
         if task_id in self._tasks:
             self._tasks[task_id] = replace(self._tasks[task_id], state=state, error_kind=error_kind, message=message)
+
+    @_write
+    def record_notes(self, task_id: str, notes: tuple[str, ...]) -> None:
+        """See `TaskStore.record_notes`."""
+        if task_id in self._tasks:
+            self._tasks[task_id] = replace(self._tasks[task_id], notes=notes)
 
     @_write
     def next_epoch(self, task_id: str) -> int:

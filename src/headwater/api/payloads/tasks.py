@@ -376,6 +376,7 @@ def task_detail(details: Details) -> dict[str, Any]:
         "error_kind": task.error_kind,
         "message": task.message,
         "hint": task.hint,
+        "notes": list(task.notes),
         "operation_types": list(task.operations),
         "epoch": task.epoch,
         "dirty_rows": dirty_members(task.dirty),

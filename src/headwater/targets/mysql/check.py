@@ -25,6 +25,8 @@ from headwater.targets.mysql.statements import column_list
 
 OLDEST_MARIADB = (10, 5)
 OLDEST_MYSQL = (8, 0)
+WITHOUT_TRANSACTIONS = ("myisam", "aria")
+"""Engines whose tables can be written although nothing is undone there. Others lose rows (MEMORY, BLACKHOLE) or can't change them."""
 
 
 def find(connection: Connection, server: Server, mappings: Sequence[TableMapping]) -> list[Finding]:
@@ -39,7 +41,7 @@ def find(connection: Connection, server: Server, mappings: Sequence[TableMapping
         elif info.kind != "BASE TABLE":
             found.append(Finding(f"{info.table} is not a table, but a {info.kind.lower()}.", "Map the table itself."))
         else:
-            found += [*_columns(mapping, info), *_key(mapping, info), *_engine(mapping, info)]
+            found += [*_columns(mapping, info), *_key(mapping, info), *_engine(mapping, info), *_triggers(info)]
             found += _privileges(connection, mapping, info, str(user))
     shared = sorted({str(mapping.target) for mapping in mappings if sum(m.target == mapping.target for m in mappings) > 1})
     found += [
@@ -56,6 +58,10 @@ def _server(connection: Connection, server: Server, user: str) -> Iterator[Findi
         yield Finding(
             "The target writes its own log by statements (binlog_format = STATEMENT), which it refuses for transactions like ours.",
             "SET GLOBAL binlog_format = 'ROW';",
+        )
+    if not connection.loads:
+        yield Finding(
+            "The server has local_infile off, so rows travel by statements, which is slower.", "SET GLOBAL local_infile = ON;", stops=False
         )
     database = quote(server.database)
     try:
@@ -112,10 +118,36 @@ def _key(mapping: TableMapping, info: TableInfo) -> Iterator[Finding]:
 
 
 def _engine(mapping: TableMapping, info: TableInfo) -> Iterator[Finding]:
-    if not info.transactional and not mapping.key:
+    """What can't be promised where nothing is undone: said, as long as rows can be written again by key; refused otherwise."""
+    if info.transactional:
+        return
+    repair = f"ALTER TABLE {_table(info)} ENGINE = InnoDB;"
+    names = [pair.target for pair in mapping.key]
+    lacks = f"its engine {info.engine} has no transactions"
+    if info.engine.lower() not in WITHOUT_TRANSACTIONS:
+        yield Finding(f"{info.table} is of the engine {info.engine or '?'}, which does not keep rows as a target has to.", repair)
+    elif not names:
+        yield Finding(f"{info.table} is mapped without a key, and {lacks}: a crash could leave rows twice.", repair)
+    elif further := info.further_keys(names):
+        keys = "; ".join(", ".join(key.columns) for key in further)
         yield Finding(
-            f"{info.table} is mapped without a key, and its engine {info.engine} has no transactions: a crash could leave rows twice.",
-            f"ALTER TABLE {_table(info)} ENGINE = InnoDB;",
+            f"{info.table} has a further unique key ({keys}), and {lacks}: a crash while values change hands could lose rows.", repair
+        )
+    else:
+        yield Finding(
+            f"{info.table}: {lacks}. Its rows are there before their checkpoint: readers may see parts of a source's transaction, and "
+            "after a crash some are written again, by key.",
+            f"For more: {repair}",
+            stops=False,
+        )
+
+
+def _triggers(info: TableInfo) -> Iterator[Finding]:
+    if info.triggers:
+        yield Finding(
+            f"Triggers of {info.table} fire for every row that is written, and may change or refuse it: {', '.join(info.triggers)}.",
+            "Drop those whose work the source has done already.",
+            stops=False,
         )
 
 

@@ -55,7 +55,7 @@ def _copy(
     connection: Connection, writer: Writer, mapping: TableMapping, chunk: Chunk, rows: Iterable[bytes], *, fresh: bool, remove: bool
 ) -> int:
     sql = writer.statements(mapping)
-    if fresh or (remove and not mapping.key):
+    if (fresh and not sql.upserts_only) or (remove and not mapping.key):
         if not fresh:
             connection.run(sql.clear)
         return _load(connection, sql, sql.table, sql.columns, rows)

@@ -105,6 +105,8 @@ class TableWriter:
         for one in staged:
             if self._sql.collates and self._connection.ask(self._sql.twice(one.name)):
                 raise two_keys(self._sql)
+            if self._sql.upserts_only and self._connection.ask(self._sql.strangers(one.name)):
+                raise two_keys(self._sql)  # nothing is undone there, so no row may leave the table for a while
             swap.take(one.name, one.columns)
         for one in staged:
             if one.whole:

@@ -15,6 +15,14 @@ from headwater.targets.postgres.statements import quote
 OLDEST_VERSION = 120000
 
 
+_TRIGGERS = """
+SELECT n.nspname || '.' || c.relname, string_agg(DISTINCT t.tgname, ', ' ORDER BY t.tgname) FROM pg_trigger t
+JOIN pg_class c ON c.oid = coalesce(pg_partition_root(t.tgrelid), t.tgrelid) JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY (%s::oid[]) AND NOT t.tgisinternal
+  AND t.tgenabled IN ('A', CASE current_setting('session_replication_role') WHEN 'replica' THEN 'R' ELSE 'O' END) GROUP BY 1 ORDER BY 1
+"""
+"""Those in force for us; see docs/decisions/0007."""
+
 _OTHER_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 
 
@@ -33,6 +41,7 @@ def find(connection: Connection, mappings: Sequence[TableMapping]) -> list[Findi
         else:
             found += [*_table_itself(info, user), *_columns(mapping, info), *_beside(mapping, info), *_key(mapping, info)]
             found += _privileges(mapping, info, user)
+    found += _triggers(connection, list(tables.values()))
     keys = [] if replica else foreign_keys(connection, list(tables.values()))
     found += [*_foreign_keys(connection, mappings, keys, user), *_room_aside(connection, mappings, tables, keys, user)]
     if any(mapping.beside for mapping in mappings) and not _one(connection, checkpoints.MAY_CREATE):
@@ -61,6 +70,15 @@ def _table_itself(info: TableInfo, user: str) -> Iterator[Finding]:
         yield Finding(
             f"The rule {info.rules[0]} rewrites what is written to {info.table}.",
             f"DROP RULE {_name(info.rules[0])} ON {_table(info)}; or do its work by a trigger.",
+        )
+
+
+def _triggers(connection: Connection, tables: Sequence[TableInfo]) -> Iterator[Finding]:
+    for table, names in connection.execute(_TRIGGERS.encode(), [[info.oid for info in tables]]).fetchall():
+        yield Finding(
+            f"Triggers of {table} fire for every row that is written, and may change or refuse it: {names}.",
+            "Disable those whose work the source has done already.",
+            stops=False,
         )
 
 
