@@ -15,7 +15,7 @@ import structlog
 from typer.testing import CliRunner, Result
 
 from headwater.cli import app
-from headwater.cli_views import parse_time, plain, show_duration, show_time
+from headwater.cli.views import parse_time, plain, show_duration, show_time
 from headwater.client import ApiError, Client
 from headwater.ports.runtime import ApplyReport, TableReport
 from headwater.profile import ProfileError, default_path, load

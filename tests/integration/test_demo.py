@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from headwater.clusters import PrivatePostgres
-from headwater.demo import run, shop
+from headwater.demo import life, run
 from headwater.demo.compare import compare
+from headwater.demo.life import Life
 from headwater.demo.screen import sparks
 from headwater.demo.sides import MysqlSide, PostgresSide
 from tests.databases import Database, MysqlDatabase, wait_until
@@ -46,7 +47,7 @@ def test_what_the_reset_can_not_repair_makes_it_fail(
     open_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Rows that the source has not touched since the moment are not part of a timed reset: the comparison must find them."""
-    monkeypatch.setitem(shop.ACCIDENT, "customers", "UPDATE customers SET city = 'TODO' WHERE id <= 10 OR changed_at >= %s")
+    monkeypatch.setitem(life.ACCIDENT, "customers", "UPDATE customers SET city = 'TODO' WHERE id <= 10 OR changed_at >= %s")
     assert run(once=True) == 1
     told = capsys.readouterr().out
     assert "different" in told
@@ -93,10 +94,10 @@ def test_the_shop_may_open_again(newest_database: Database, mariadb_database: My
     for table in ("customers", "products", "orders", "order_items"):
         assert sides[0].count(table) == sides[1].count(table)
     for one in (*sides, *sides):
-        _one_day(shop.Life(one, 1000.0))
+        _one_day(Life(one, 1000.0))
 
 
-def _one_day(life: shop.Life) -> None:
+def _one_day(life: Life) -> None:
     life.start()
     wait_until(lambda: life.transactions > 30 or life.failure, what="life in the shop")
     life.stop()

@@ -14,6 +14,7 @@ from headwater.client import ApiError, Client, Unreachable
 from headwater.clusters import ClusterError
 from headwater.demo import shop
 from headwater.demo.compare import compare
+from headwater.demo.life import ACCIDENT, NONSENSE, Life
 from headwater.demo.screen import Bars, Screen
 from headwater.demo.sides import FAILURES, Session, Side
 from headwater.demo.stage import DemoFailed, Stage
@@ -128,15 +129,15 @@ class Story:
         spent = time.monotonic() - began
         self._screen.good(f"{rows:,} rows copied in {spent:.1f} s. The task now follows the source's log.")
 
-    def _live(self, client: Client) -> shop.Life:
+    def _live(self, client: Client) -> Life:
         """Life in the source, and how the target keeps up."""
         self._screen.step("Live changes", "Customers order, move and cancel; staff ships. Every transaction arrives whole:")
-        life = shop.Life(self._source, LIFE_PER_S)
+        life = Life(self._source, LIFE_PER_S)
         life.start()
         self._look_on(client, life, LIVE_S)
         return life
 
-    def _accident(self, client: Client, life: shop.Life) -> datetime:
+    def _accident(self, client: Client, life: Life) -> datetime:
         """Note a moment, let life go on, then damage what has changed at the target since; returns the moment."""
         self._screen.step("An accident")
         since = self._source.now()
@@ -166,7 +167,7 @@ class Story:
             "looked at. For those there is the reset without a time: it copies every table again and removes what does not belong.[/]"
         )
 
-    def _verdict(self, client: Client, life: shop.Life) -> bool:
+    def _verdict(self, client: Client, life: Life) -> bool:
         """Stop life, wait until the target has everything, and compare."""
         life.stop()
         if life.failure is not None:
@@ -197,7 +198,7 @@ class Story:
             f"{program} task show demo --watch",
             f"{program} task reset demo --to {datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')}",
         )
-        life = shop.Life(self._source, GENTLE_PER_S)
+        life = Life(self._source, GENTLE_PER_S)
         life.start()
         while life.is_alive():
             life.join(1.0)
@@ -205,7 +206,7 @@ class Story:
 
     # -- looking
 
-    def _look_on(self, client: Client, life: shop.Life, for_s: float) -> None:
+    def _look_on(self, client: Client, life: Life, for_s: float) -> None:
         """Show lag and throughput for a while."""
         until = time.monotonic() + for_s
         with self._screen.live() as panel:
@@ -305,14 +306,14 @@ def _damage(target: Side, table: str, since: datetime) -> int:
     while True:
         try:
             with target.session(autocommit=True) as session:
-                return session.run(shop.ACCIDENT[table], (since.replace(tzinfo=None) if target.type == "MYSQL" else since,))
+                return session.run(ACCIDENT[table], (since.replace(tzinfo=None) if target.type == "MYSQL" else since,))
         except FAILURES as error:
             if not target.deadlock(error):
                 raise
 
 
 def _nonsense(target: Session, table: str) -> int:
-    return int(target.one(f"SELECT count(*) FROM {table} WHERE {shop.NONSENSE[table]}"))  # noqa: S608 - constants
+    return int(target.one(f"SELECT count(*) FROM {table} WHERE {NONSENSE[table]}"))  # noqa: S608 - constants
 
 
 def _known(value: int | None) -> str:

@@ -48,7 +48,7 @@ def list_tasks(profile: ProfileFile = None, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(monitors))
     else:
-        from headwater.cli_views import task_list
+        from headwater.cli.views import task_list
 
         _print(task_list(monitors))
 
@@ -63,7 +63,7 @@ def show(
     """Show one task: progress, lag, and the moments that a reset can reach."""
     from rich.live import Live
 
-    from headwater.cli_views import task_view
+    from headwater.cli.views import task_view
 
     with service(profile) as client:
         task_id = find(client, task)
@@ -108,7 +108,7 @@ def reset(
     as_json: AsJson = False,
 ) -> None:
     """Take a task back to a moment, or without --to to the beginning. A running task runs on from there."""
-    from headwater.cli_views import parse_time, reset_text, show_time
+    from headwater.cli.views import parse_time, reset_text, show_time
 
     try:
         moment = None if to is None else parse_time(to)

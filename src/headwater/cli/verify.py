@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headwater.cli_tasks import POLL_S, REFUSED, AsJson, ProfileFile, Task, find, service
+from headwater.cli.tasks import POLL_S, REFUSED, AsJson, ProfileFile, Task, find, service
 
 if TYPE_CHECKING:
     from headwater.client import Client
@@ -45,7 +45,7 @@ def _follow(client: Client, task_id: str, verification_id: str, *, quiet: bool) 
     from rich.console import Console
     from rich.live import Live
 
-    from headwater.cli_views import verification_view
+    from headwater.cli.views import verification_view
 
     found = client.verification(task_id, verification_id)
     with Live(verification_view(found), auto_refresh=False, console=Console(quiet=quiet)) as live:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 import headwater
-from headwater import cli_creation, cli_dirty, cli_tasks, cli_verify
+from headwater.cli import creation, dirty, tasks, verify
 
 if TYPE_CHECKING:  # commands import what they need: starting is most of what a short command does
     from headwater.services.setup import FirstAccess
@@ -47,10 +47,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # its tracebacks show local variables, and those hold secrets
 )
 
-app.add_typer(cli_tasks.app, name="task")
-app.add_typer(cli_dirty.app, name="dirty")
-cli_tasks.app.command("create-tables")(cli_creation.create_tables)
-cli_tasks.app.command("verify")(cli_verify.verify)
+app.add_typer(tasks.app, name="task")
+app.add_typer(dirty.app, name="dirty")
+tasks.app.command("create-tables")(creation.create_tables)
+tasks.app.command("verify")(verify.verify)
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Directory of journals, key and metadata. [env: HEADWATER_DATA_DIR]")]
 DatabaseUrl = Annotated[

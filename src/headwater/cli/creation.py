@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.cli_tasks import REFUSED, AsJson, ProfileFile, Task, find, service
+from headwater.cli.tasks import REFUSED, AsJson, ProfileFile, Task, find, service
 
 
 def create_tables(

@@ -1,6 +1,6 @@
 """`headwater dirty ...`: the rows that a task's target refused and that were set aside, over the HTTP API.
 
-Exit status as in `cli_tasks.py`; a retry of which some rows were refused again ends with 1.
+Exit status as in `tasks.py`; a retry of which some rows were refused again ends with 1.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.cli_tasks import REFUSED, AsJson, ProfileFile, Task, find, service
+from headwater.cli.tasks import REFUSED, AsJson, ProfileFile, Task, find, service
 
 app = typer.Typer(help="Look at, export, retry and discard the rows that a target refused.", no_args_is_help=True)
 
@@ -33,7 +33,7 @@ def list_rows(task: Task, state: State = "open", profile: ProfileFile = None, as
     else:
         from rich.console import Console
 
-        from headwater.cli_views import dirty_list
+        from headwater.cli.views import dirty_list
 
         Console().print(dirty_list(rows))
 
