@@ -100,7 +100,7 @@ mariadb:
 
 # Says itself what it does, and where it fails: the tests run without it.
 mysql: $(VENV)/.dev
-	@$(RUN)/python -m headwater.clusters.fetch_mysql || true
+	@$(RUN)/python -m headwater.clusters.fetch_servers || true
 
 AS_ROOT = command -v apt-get >/dev/null && { [ "$$(id -u)" = 0 ] && as_root="" || { sudo -n true 2>/dev/null && as_root="sudo -n"; }; }
 INSTALL = env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 apt-get install -qq -y --no-install-recommends

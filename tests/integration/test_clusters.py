@@ -14,7 +14,7 @@ import pymysql
 import pytest
 
 from headwater import clusters
-from headwater.clusters import ClusterError, Installation, MysqlServer, PrivatePostgres, fetch_mysql
+from headwater.clusters import ClusterError, Installation, MysqlServer, PrivatePostgres, fetch_servers, find_mariadb
 from tests.conftest import BOTH, ClusterFactory, MysqlFactory
 from tests.databases import Database, MysqlDatabase, wait_until
 
@@ -169,20 +169,35 @@ def test_mysql_comes_with_the_tools_that_read_its_log(mysql_like: MysqlServer) -
 def test_fetching_mysql_again_fetches_nothing(
     mysql: MysqlServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(fetch_mysql, "_run", lambda *command: pytest.fail(f"ran {command[0]}"))
-    assert fetch_mysql.main() == 0
+    monkeypatch.setattr(fetch_servers, "_run", lambda *command: pytest.fail(f"ran {command[0]}"))
+    assert fetch_servers.main() == 0
     assert capsys.readouterr().out == ""
 
 
 def test_a_machine_that_can_not_fetch_mysql_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(fetch_mysql, "cache_directory", lambda: tmp_path / "cache")
-    monkeypatch.setattr(fetch_mysql, "find_mysql", list)
+    monkeypatch.setattr(fetch_servers, "cache_directory", lambda: tmp_path / "cache")
+    monkeypatch.setattr(fetch_servers, "fetched", lambda _: [])
     monkeypatch.setenv("PATH", str(tmp_path))  # neither apt nor dpkg
-    assert fetch_mysql.main() == 1
+    assert fetch_servers.main() == 1
     assert "!!! MySQL can't be fetched here" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["lock"]
+
+
+def test_only_what_there_is_can_be_fetched(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fetch_servers.main(["oracle"]) == 2
+    assert capsys.readouterr().out == "!!! oracle can't be fetched; mariadb and mysql can\n"
+
+
+def test_another_mariadb_is_used_where_it_is_named(mariadb: MysqlServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = mariadb.installation
+    assert find_mariadb()[-1] == own
+    monkeypatch.setenv("HEADWATER_MARIADB", own.name.removeprefix("mariadb"))
+    assert find_mariadb() == [own]
+    monkeypatch.setenv("HEADWATER_MARIADB", "5.1")
+    with pytest.raises(ClusterError, match=f"no MariaDB 5.1 .* here, only .*{own.name}"):
+        find_mariadb()
 
 
 def test_a_dropped_mysql_database_ends_who_holds_it(mysql_database: MysqlDatabase) -> None:

@@ -95,8 +95,8 @@ class MysqlServer(PrivateServer):
         return pymysql.connect(**{**self.parameters(database), "charset": "utf8mb4", "autocommit": autocommit, **more})
 
     @abstractmethod
-    def _fill(self, accounts: Path) -> list[str]:
-        """The command that makes the data directory and then runs the statements of a file."""
+    def _fill(self, accounts: Path) -> tuple[list[str], str]:
+        """The command that fills the data directory and runs the statements of a file, and what it wants to read for that."""
 
     @abstractmethod
     def _program(self) -> list[str]:
@@ -104,7 +104,11 @@ class MysqlServer(PrivateServer):
 
     def _make(self) -> None:
         accounts = self._secret("accounts.sql", self.accounts.format(host=self.host, password=self.password))
-        made = subprocess.run(self._fill(accounts), capture_output=True, text=True, cwd="/", check=False, **self._identity)
+        data = self._home / "data"
+        data.mkdir(mode=0o700)
+        self._give(data)
+        command, told = self._fill(accounts)
+        made = subprocess.run(command, input=told, capture_output=True, text=True, cwd="/", check=False, **self._identity)
         accounts.unlink()
         if made.returncode != 0:
             told = (made.stdout + made.stderr)[-2000:]
@@ -140,9 +144,12 @@ class PrivateMariadb(MysqlServer):
     def _found(self) -> list[MysqlInstallation]:
         return find_mariadb()
 
-    def _fill(self, accounts: Path) -> list[str]:
-        chosen = ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", f"--extra-file={accounts}"]
-        return [*self.installation.command("mariadb-install-db"), *self._options(), *chosen, "--innodb-flush-method=nosync"]
+    def _fill(self, accounts: Path) -> tuple[list[str], str]:
+        """What `mariadb-install-db` does, which knows nothing of a loader of its own."""
+        chosen = ["--bootstrap", "--skip-name-resolve", "--max-allowed-packet=8M", "--innodb-flush-method=nosync", "--log-warnings=0"]
+        scripts = "".join(file.read_text("utf-8") for file in (*self.installation.scripts(), accounts))
+        told = f"CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n{scripts}"
+        return [*self._program(), *self._options(), *chosen], told
 
     def _program(self) -> list[str]:
         return self.installation.command("mariadbd")
@@ -154,13 +161,13 @@ class PrivateMysql(MysqlServer):
     product = "MySQL"
     accounts = MYSQL_ACCOUNTS
     preset: ClassVar[Mapping[str, str]] = {"mysqlx": "OFF"}
-    obtain = "On Debian: python -m headwater.clusters.fetch_mysql fetches them."
+    obtain = "On Debian: python -m headwater.clusters.fetch_servers fetches them."
 
     def _found(self) -> list[MysqlInstallation]:
         return find_mysql()
 
-    def _fill(self, accounts: Path) -> list[str]:
-        return [*self._program(), *self._options(), "--initialize-insecure", f"--init-file={accounts}", "--innodb-flush-method=nosync"]
+    def _fill(self, accounts: Path) -> tuple[list[str], str]:
+        return [*self._program(), *self._options(), "--initialize-insecure", f"--init-file={accounts}", "--innodb-flush-method=nosync"], ""
 
     def _program(self) -> list[str]:
         return self.installation.command("mysqld")

@@ -1,4 +1,4 @@
-"""Where binaries of MariaDB and MySQL lie: in this machine's own directories, or unpacked in a private one (see `fetch_mysql`).
+"""Where binaries of MariaDB and MySQL lie: in this machine's own directories, or unpacked in a private one (see `fetch_servers`).
 
 An unpacked installation has its own C library, which may be newer than the machine's: its programs run through its own dynamic loader.
 """
@@ -17,7 +17,14 @@ from headwater.clusters.server import ClusterError
 Flavour = Literal["mariadb", "mysql"]
 SYSTEM = Path("/")
 PROGRAM_DIRS = ("usr/sbin", "usr/bin")
-LOADERS = "usr/lib/*/ld-linux-*.so.*"
+LIBRARIES = ("usr/lib", "lib")
+"""Where libraries lie; older releases of Debian have some of them in the second."""
+
+SERVER: dict[Flavour, str] = {"mariadb": "mariadbd", "mysql": "mysqld"}
+"""The server's program."""
+
+CHOICE = "HEADWATER_MARIADB"
+"""The environment variable that names the version of MariaDB to use instead of this machine's own: `10.5`."""
 
 
 @dataclass(frozen=True, order=True)
@@ -53,36 +60,72 @@ class MysqlInstallation:
         """Options that lead the server to its own files, where it lies elsewhere than it was built for."""
         if self.root == SYSTEM:
             return []
-        share = self.root / "usr/share/mysql"
+        share = self._share
         plugins = self.root / "usr/lib/mysql/plugin"
         return [f"--lc-messages-dir={share}", f"--character-sets-dir={share / 'charsets'}", f"--plugin-dir={plugins}"]
+
+    def scripts(self) -> list[Path]:
+        """MariaDB: the statements that fill an empty data directory, in order, without help texts and views for administrators.
+
+        Raises:
+            ClusterError: the installation lacks them.
+        """
+        share, prefix = self._share, "mariadb" if self._share.name == "mariadb" else "mysql"
+        files = [share / f"{prefix}_{name}.sql" for name in ("system_tables", "performance_tables", "system_tables_data")]
+        files.append(share / "maria_add_gis_sp_bootstrap.sql")
+        if missing := [file.name for file in files if not file.exists()]:
+            raise ClusterError(f"{self.name} below {self.root} lacks {missing[0]}.")
+        return files
+
+    @property
+    def _share(self) -> Path:
+        """Where messages, character sets and scripts lie. MariaDB moved them."""
+        moved = self.root / "usr/share/mariadb"
+        return moved if (moved / "charsets").exists() else self.root / "usr/share/mysql"
 
     def _loader(self) -> list[str]:
         if self.root == SYSTEM:
             return []
-        loader = next(iter(sorted(self.root.glob(LOADERS))), None)
-        if loader is None:
+        loaders = [loader for place in LIBRARIES for loader in sorted(self.root.glob(f"{place}/*/ld-linux-*.so.*"))]
+        if not loaders:
             raise ClusterError(f"{self.name} below {self.root} has no dynamic loader.")
-        return [str(loader), "--library-path", str(loader.parent)]
+        libraries = ":".join(str(self.root / place / loaders[0].parent.name) for place in LIBRARIES)
+        return [str(loaders[0]), "--library-path", libraries]
 
 
 def find_mariadb() -> list[MysqlInstallation]:
-    """The MariaDB installation of this machine; empty where there is none that can make private servers."""
-    found = installed("mariadb", "mariadbd")
-    return [found] if found is not None and found.has("mariadb-install-db") else []
+    """The MariaDB installations at hand. The last one is to be used: that of this machine, or the one that HEADWATER_MARIADB names.
+
+    Raises:
+        ClusterError: the named version is not here.
+    """
+    own = installed("mariadb", SYSTEM)
+    found = [*fetched("mariadb"), *([own] if own is not None else [])]
+    chosen = os.environ.get(CHOICE)
+    if not chosen:
+        return found
+    named = [one for one in found if one.name == f"mariadb{chosen}"]
+    if not named:
+        raise ClusterError(f"There is no MariaDB {chosen} ({CHOICE}) here, only {', '.join(one.name for one in found) or 'none at all'}.")
+    return named
 
 
 def find_mysql() -> list[MysqlInstallation]:
-    """The MySQL installations at hand, oldest first: this machine's own, and those that `fetch_mysql` has fetched."""
-    roots = [SYSTEM, *sorted(cache_directory().glob("mysql-*/root"))]
-    return sorted(filter(None, (installed("mysql", "mysqld", root) for root in roots)))
+    """The MySQL installations at hand, oldest first: this machine's own, and those that `fetch_servers` has fetched."""
+    own = installed("mysql", SYSTEM)
+    return sorted([*fetched("mysql"), *([own] if own is not None else [])])
 
 
-def installed(flavour: Flavour, program: str, root: Path = SYSTEM) -> MysqlInstallation | None:
+def fetched(flavour: Flavour) -> list[MysqlInstallation]:
+    """Those that `fetch_servers` has fetched, oldest first."""
+    return sorted(filter(None, (installed(flavour, root) for root in cache_directory().glob(f"{flavour}-*/root"))))
+
+
+def installed(flavour: Flavour, root: Path) -> MysqlInstallation | None:
     """What stands below `root`, None where no server of that flavour runs there."""
     found = MysqlInstallation((0, 0), flavour, root)
     try:
-        told = subprocess.run([*found.command(program), "--version"], capture_output=True, text=True, check=False).stdout
+        told = subprocess.run([*found.command(SERVER[flavour]), "--version"], capture_output=True, text=True, check=False).stdout
     except (ClusterError, OSError):
         return None
     version = re.search(r"Ver (\d+)\.(\d+)", told)
