@@ -16,9 +16,6 @@ from tests.contract.test_target_contract import WHOLE, Place, batch, place
 
 __all__ = ["place"]
 
-pytestmark = pytest.mark.parametrize("place", ["memory", "postgres"], indirect=True)
-"""MariaDB and MySQL targets refuse such mappings when a task is checked."""
-
 SIDES = sharing(a=["v"], b=["doc"])
 OVERLAPPING = sharing(a=["v", "doc"], b=["v", "doc"], c=["doc"])
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.databases import Database, wait_until
+from tests.databases import AnyDatabase, wait_until
 from tests.integration.world import World
+from tests.pairs import POSTGRES, Sides, on
 
 SOURCES = (
     "CREATE TABLE person (id bigint PRIMARY KEY, name text)",
@@ -25,8 +26,9 @@ JOINED = """
 
 
 @pytest.fixture
-def world(tmp_path: Path, source_database: Database, target_database: Database) -> Iterator[World]:
+def world(tmp_path: Path, sides: Sides) -> Iterator[World[AnyDatabase]]:
     """A task `t` of three mappings into one target table."""
+    source_database, target_database = sides
     source_database.run(*SOURCES)
     target_database.run(TARGET)
     made = World(tmp_path, source_database, target_database)
@@ -37,11 +39,11 @@ def world(tmp_path: Path, source_database: Database, target_database: Database) 
     made.store.close()
 
 
-def joined(world: World) -> bool:
+def joined(world: World[AnyDatabase]) -> bool:
     return world.source.rows(JOINED) == world.target.rows("SELECT id, name, mail FROM person ORDER BY id")
 
 
-def await_joined(world: World) -> None:
+def await_joined(world: World[AnyDatabase]) -> None:
     try:
         wait_until(lambda: joined(world), timeout_s=60, what="the target is the join of the sources")
     except AssertionError as error:
@@ -51,14 +53,12 @@ def await_joined(world: World) -> None:
         ) from None
 
 
-def work(world: World) -> None:
+def work(world: World[AnyDatabase]) -> None:
     """Rows come and go on all sides; some are archived, in one transaction and in two."""
-    with world.source.connect(autocommit=False) as connection:
-        for statement in (
-            "INSERT INTO person_archive SELECT * FROM person WHERE id % 10 = 0",
-            "DELETE FROM person WHERE id % 10 = 0",
-        ):
-            connection.execute(statement.encode())
+    with world.source.session() as session:
+        session.execute("INSERT INTO person_archive SELECT * FROM person WHERE id % 10 = 0")
+        session.execute("DELETE FROM person WHERE id % 10 = 0")
+        session.commit()
     world.source.run(
         "INSERT INTO person_archive SELECT * FROM person WHERE id = 501",
         "DELETE FROM person WHERE id = 501",
@@ -69,7 +69,8 @@ def work(world: World) -> None:
     )
 
 
-def test_the_target_is_the_join_of_its_sources_all_along(world: World) -> None:
+@on(*POSTGRES, "oldest-mariadb")
+def test_the_target_is_the_join_of_its_sources_all_along(world: World[AnyDatabase]) -> None:
     with world.running():
         world.wish("t", True)
         await_joined(world)
@@ -92,7 +93,8 @@ def test_the_target_is_the_join_of_its_sources_all_along(world: World) -> None:
         await_joined(world)
 
 
-def test_a_mapping_that_comes_to_a_table_that_another_one_fills_and_goes_again(world: World) -> None:
+@on(*POSTGRES)
+def test_a_mapping_that_comes_to_a_table_that_another_one_fills_and_goes_again(world: World[AnyDatabase]) -> None:
     for table in ("contact", "person_archive"):
         world.store.delete_mapping("t", table)
     with world.running():
@@ -108,7 +110,8 @@ def test_a_mapping_that_comes_to_a_table_that_another_one_fills_and_goes_again(w
         assert len(world.target.rows("SELECT FROM headwater.book WHERE complete")) == 3
 
 
-def test_rows_that_contradict_one_another_stop_the_task_with_the_reason(world: World) -> None:
+@on(*POSTGRES)
+def test_rows_that_contradict_one_another_stop_the_task_with_the_reason(world: World[AnyDatabase]) -> None:
     with world.running():
         world.wish("t", True)
         await_joined(world)

@@ -5,13 +5,15 @@ that come in another order. And servers that don't take files.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
 
+from headwater.dialects.mysql_ddl import COLLATIONS
 from headwater.dialects.mysql_session import Server
 from headwater.domain.errors import RowRefused, TargetError
-from headwater.domain.mapping import ColumnPair, TableMapping
+from headwater.domain.mapping import ColumnPair, TableMapping, side_by_side
 from headwater.domain.merge import MergedTable, MergeStep
 from headwater.domain.tables import TableName
 from headwater.ports.source import Chunk
@@ -285,6 +287,20 @@ def test_engines_that_would_lose_rows_are_refused(place: Place, ddl: str, said: 
     place.database.run(ddl)
     (found,) = place.target.check([place.mapping])
     assert (said in str(found), found.stops) == (True, True)
+
+
+def test_what_several_mappings_may_fill(place: Place) -> None:
+    place.database.run(
+        "CREATE TABLE t (id varchar(20) COLLATE utf8mb4_general_ci PRIMARY KEY, u varchar(20) NOT NULL UNIQUE) ENGINE = MyISAM"
+    )
+    two = side_by_side([place.mapping, replace(place.mapping, mapping_id="n")])
+    said = " ".join(map(str, place.target.check(two)))
+    for part in ("no transactions: a crash could mix", "further unique key (u)", "collation of its key", ".t.u must not be NULL"):
+        assert part in said
+    telling_apart = COLLATIONS["MariaDB" in place.database.rows("SELECT VERSION()")[0][0]]
+    place.database.run("DROP TABLE t", f"CREATE TABLE t (id varchar(20) COLLATE {telling_apart} PRIMARY KEY, u varchar(20))")
+    assert place.target.check(two) == []
+    assert place.database.rows("SHOW TABLES LIKE 'headwater\\_book'") != []
 
 
 def test_triggers_fire_and_their_refusals_are_told_without_values(place: Place) -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Literal
+from typing import Literal, get_args
 
 from pymysql.err import Error
 
@@ -27,7 +27,7 @@ from headwater.dialects.mysql_session import Server, quote
 from headwater.targets.mysql.session import Connection, connect
 from headwater.targets.mysql.statements import Statements, column_list
 
-What = Literal["parked", "seen"]
+What = Literal["parked", "seen", "book"]
 NO_SUCH_TABLE = 1146
 
 
@@ -37,10 +37,11 @@ def name_of(what: What, task_id: str, mapping_id: str) -> str:
 
 
 def drop_all(connection: Connection, task_id: str) -> None:
-    """Drop these tables of a task. Commits."""
+    """Drop these tables of a task, and its books. Commits."""
     found = connection.ask(
-        "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND (TABLE_NAME LIKE %s OR TABLE_NAME LIKE %s)",
-        [f"headwater\\_parked\\_{_short(task_id)}\\_%", f"headwater\\_seen\\_{_short(task_id)}\\_%"],
+        "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() "
+        "AND (TABLE_NAME LIKE %s OR TABLE_NAME LIKE %s OR TABLE_NAME LIKE %s)",
+        [f"headwater\\_{what}\\_{_short(task_id)}\\_%" for what in get_args(What)],
     )
     for (name,) in found:
         connection.run(f"DROP TABLE IF EXISTS {quote(name)}")
@@ -49,7 +50,7 @@ def drop_all(connection: Connection, task_id: str) -> None:
 def begin_copy(connection: Connection, task_id: str, mapping_id: str) -> None:
     """The copy of a mapping begins: what was kept for it is over. In the connection's transaction."""
     for what in ("parked", "seen"):
-        with _perhaps_missing():
+        with perhaps_missing():
             connection.run(f"DELETE FROM {quote(name_of(what, task_id, mapping_id))}")
 
 
@@ -151,7 +152,7 @@ class Aside:
     def remove_unseen(self) -> None:
         """Where keys were noted, delete all rows with others."""
         seen = quote(self._names["seen"])
-        with _perhaps_missing():
+        with perhaps_missing():
             self._connection.ask(f"SELECT 1 FROM {seen} LIMIT 1")
             unseen = f"NOT EXISTS (SELECT 1 FROM {seen} AS s WHERE {self._sql.meets('t', 's')})"
             for table in filter(None, (self._sql.table, self.parked)):
@@ -159,13 +160,13 @@ class Aside:
 
     def drop_seen(self) -> None:
         """The copy is complete. Over a connection of its own."""
-        with suppress(Error), _beside(self._server) as connection:
+        with suppress(Error), beside(self._server) as connection:
             connection.run(f"DROP TABLE IF EXISTS {quote(self._names['seen'])}")
 
     def _make(self, what: What, columns: Sequence[str]) -> str:
         """Have the table there; its name, quoted."""
         name = quote(self._names[what])
-        with _beside(self._server) as connection:
+        with beside(self._server) as connection:
             connection.run(
                 f"CREATE TABLE IF NOT EXISTS {name} (KEY ({column_list(self._sql.key_names)})) ENGINE = InnoDB "
                 f"AS SELECT {column_list(columns)} FROM {self._sql.table} LIMIT 0"
@@ -173,13 +174,14 @@ class Aside:
         return name
 
     def _holds_rows(self) -> bool:
-        with _perhaps_missing():
+        with perhaps_missing():
             return bool(self._connection.ask(f"SELECT 1 FROM {quote(self._names['parked'])} LIMIT 1"))
         return False
 
 
 @contextmanager
-def _beside(server: Server) -> Iterator[Connection]:
+def beside(server: Server) -> Iterator[Connection]:
+    """A connection apart, for what would end a transaction."""
     connection = connect(server)
     try:
         yield connection
@@ -188,7 +190,8 @@ def _beside(server: Server) -> Iterator[Connection]:
 
 
 @contextmanager
-def _perhaps_missing() -> Iterator[None]:
+def perhaps_missing() -> Iterator[None]:
+    """Where a table of ours is not there, there is nothing to be done."""
     try:
         yield
     except Error as error:

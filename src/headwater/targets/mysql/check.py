@@ -8,6 +8,7 @@ catalogue has them all. `EXPLAIN` of a statement needs the rights of the stateme
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
@@ -17,7 +18,7 @@ from headwater.dialects.mysql_errors import message_of, number_of
 from headwater.dialects.mysql_session import Server, quote
 from headwater.domain.mapping import TableMapping
 from headwater.ports.source import Finding
-from headwater.targets.mysql import checkpoints
+from headwater.targets.mysql import books, checkpoints
 from headwater.targets.mysql.catalog import TableInfo, read_tables
 from headwater.targets.mysql.errors import READ_ONLY
 from headwater.targets.mysql.session import Connection
@@ -25,6 +26,8 @@ from headwater.targets.mysql.statements import column_list
 
 OLDEST_MARIADB = (10, 5)
 OLDEST_MYSQL = (8, 0)
+TELLS_APART = ("_nopad_bin", "_0900_bin")
+"""Collations to which texts are equal where their bytes are."""
 WITHOUT_TRANSACTIONS = ("myisam", "aria")
 """Engines whose tables can be written although nothing is undone there. Others lose rows (MEMORY, BLACKHOLE) or can't change them."""
 
@@ -33,7 +36,10 @@ def find(connection: Connection, server: Server, mappings: Sequence[TableMapping
     """All findings; empty when ready. Makes our tables where they are missing."""
     ((user,),) = connection.ask("SELECT CURRENT_USER()")
     found = list(_server(connection, server, str(user)))
+    if any(mapping.beside for mapping in mappings):
+        found += _books(connection, server, str(user))
     tables = read_tables(connection, sorted({m.target for m in mappings}))
+    filled_by = Counter(mapping.target for mapping in mappings)
     for mapping in mappings:
         info = tables.get(mapping.target)
         if info is None:
@@ -42,11 +48,8 @@ def find(connection: Connection, server: Server, mappings: Sequence[TableMapping
             found.append(Finding(f"{info.table} is not a table, but a {info.kind.lower()}.", "Map the table itself."))
         else:
             found += [*_columns(mapping, info), *_key(mapping, info), *_engine(mapping, info), *_triggers(info)]
+            found += _shared(mapping, info) if filled_by[mapping.target] > 1 else ()
             found += _privileges(connection, mapping, info, str(user))
-    shared = sorted({str(mapping.target) for mapping in mappings if sum(m.target == mapping.target for m in mappings) > 1})
-    found += [
-        Finding(f"Several mappings fill {name}, which a MySQL or MariaDB target does not do.", "Map one table to each.") for name in shared
-    ]
     return list(dict.fromkeys(found))
 
 
@@ -80,6 +83,14 @@ def _server(connection: Connection, server: Server, user: str) -> Iterator[Findi
             f"The user {user} may not make temporary tables, through which changes are written: {message_of(error)}.",
             f"GRANT CREATE TEMPORARY TABLES ON {database}.* TO {_account(user)};",
         )
+
+
+def _books(connection: Connection, server: Server, user: str) -> Iterator[Finding]:
+    try:
+        books.prepare(connection)
+    except Error as error:
+        connection.rollback()
+        yield _of_ours(error, quote(server.database), user)
 
 
 def _of_ours(error: Error, database: str, user: str) -> Finding:
@@ -140,6 +151,37 @@ def _engine(mapping: TableMapping, info: TableInfo) -> Iterator[Finding]:
             f"For more: {repair}",
             stops=False,
         )
+
+
+def _shared(mapping: TableMapping, info: TableInfo) -> Iterator[Finding]:
+    """What only matters where other mappings fill the table too: no row can be parked, and rows stay when one of their source rows goes."""
+    names = [pair.target for pair in mapping.key]
+    if names and not info.transactional:
+        yield Finding(
+            f"{info.table} is filled by several mappings, and its engine {info.engine} has no transactions: a crash could mix their rows.",
+            f"ALTER TABLE {_table(info)} ENGINE = InnoDB;",
+        )
+    if names and (further := info.further_keys(names)):
+        keys = "; ".join(", ".join(key.columns) for key in further)
+        yield Finding(
+            f"{info.table} is filled by several mappings, and has a further unique key ({keys}), so rows of one could stand in the way of "
+            "another's.",
+            "Remove that key, or let one mapping fill the table.",
+        )
+    columns = [info.by_name[name] for name in names if name in info.by_name]
+    if any(column.collates and not column.collation.endswith(TELLS_APART) for column in columns):
+        yield Finding(
+            f"{info.table} is filled by several mappings, and to the collation of its key two different keys of a source may be one.",
+            "Give the key a collation that tells them apart, such as utf8mb4_nopad_bin (MariaDB) or utf8mb4_0900_bin (MySQL).",
+        )
+    for name in mapping.values if mapping.beside else ():
+        column = info.by_name.get(name)
+        if column is not None and not column.nullable and not column.default:
+            yield Finding(
+                f"{info.table}.{name} must not be NULL and has no default, but it is to be cleared when the row of {mapping.source} goes "
+                "and one of another table stays.",
+                "Let it be NULL, or give it a default.",
+            )
 
 
 def _triggers(info: TableInfo) -> Iterator[Finding]:

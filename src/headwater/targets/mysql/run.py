@@ -14,7 +14,7 @@ from headwater.domain.merge import MergedTable
 from headwater.domain.tables import TableName
 from headwater.ports.source import Chunk
 from headwater.ports.target import Checkpoint, CopyState, Look, TableState, Written
-from headwater.targets.mysql import aside, checkpoints, chunks, filled
+from headwater.targets.mysql import aside, books, checkpoints, chunks, filled
 from headwater.targets.mysql.errors import translate
 from headwater.targets.mysql.looking import end, look
 from headwater.targets.mysql.session import Connection, connect
@@ -71,17 +71,25 @@ class MysqlTargetRun(MysqlWriting):
             session.writer.table(mapping).aside.drop_seen()
 
     def tracked(self, mappings: Sequence[TableMapping]) -> frozenset[str]:
-        """See `TargetRun.tracked`. No books are kept: `check` refuses mappings with others beside them."""
-        del mappings
-        return frozenset()
+        """See `TargetRun.tracked`."""
+        with self._fenced_session("looking into the books of rows") as session:
+            complete, others = books.tracked(session.connection, self._task_id, mappings)
+        if others:
+            with self._beside("dropping books of rows") as connection:
+                books.drop(connection, self._task_id, others)
+        return complete
 
     def start_copy(self, mapping: TableMapping) -> None:
         """See `TargetRun.start_copy`."""
-        raise _no_books(mapping)
+        with self._fenced_session(f"beginning the copy to {mapping.target}") as session:
+            session.writer.learn([mapping])
+            books.start(self._server, session.connection, self._task_id, session.writer.statements(mapping))
 
     def finish_copy(self, mapping: TableMapping) -> None:
         """See `TargetRun.finish_copy`."""
-        raise _no_books(mapping)
+        with self._fenced_session(f"ending the copy to {mapping.target}") as session:
+            session.writer.learn([mapping])
+            books.finish(session.connection, self._task_id, session.writer.book(mapping))
 
     def is_empty(self, table: TableName) -> bool:
         """See `TargetRun.is_empty`."""
@@ -190,7 +198,3 @@ class MysqlTargetRun(MysqlWriting):
         with self._session(doing) as session:
             yield session.connection
             session.connection.rollback()
-
-
-def _no_books(mapping: TableMapping) -> TargetError:
-    return TargetError(f"Several mappings fill {mapping.target}, which a MySQL target does not do.", kind="target_refused")

@@ -105,6 +105,11 @@ class Statements:
         values = ", ".join(f"t.{quote(name)} = r.{quote(name)}" for name in columns)
         return f"UPDATE {keys} AS s STRAIGHT_JOIN {rows} AS r STRAIGHT_JOIN {self.table} AS t ON {self.meets('t', 's')} SET {values}"
 
+    def overwrite(self, rows: str, other: str, columns: Sequence[str]) -> str:
+        """Give the one row of a staging table the values of these columns of the one in another."""
+        values = ", ".join(f"s.{quote(name)} = o.{quote(name)}" for name in columns)
+        return f"UPDATE {rows} AS s CROSS JOIN {other} AS o SET {values}"
+
     def twice(self, staging: str) -> str:
         """One row where two of the staged keys are one to the table."""
         keys = column_list(self.key_names)

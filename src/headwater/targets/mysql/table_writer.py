@@ -56,6 +56,7 @@ class TableWriter:
     def __init__(self, connection: Connection, sql: Statements, stages: Stages, aside: Aside, fresh: Callable[[], bool]) -> None:
         self._connection, self._sql, self._stages = connection, sql, stages
         self.aside, self._fresh = aside, fresh
+        self.exact = False  # whether what is written is of one moment, with what stands there: not in a replay
         self._parts: dict[tuple[str, ...], str] = {}
 
     def remove(self, step: MergeStep, tally: Tally) -> None:

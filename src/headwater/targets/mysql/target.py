@@ -17,7 +17,7 @@ from headwater.domain.outline import Made, Outline
 from headwater.domain.tables import TableName, TableSchema
 from headwater.ports.source import Finding
 from headwater.ports.target import Checkpoint, TableState
-from headwater.targets.mysql import aside, catalog, checkpoints
+from headwater.targets.mysql import aside, books, catalog, checkpoints
 from headwater.targets.mysql.check import find
 from headwater.targets.mysql.errors import translate
 from headwater.targets.mysql.run import MysqlTargetRun
@@ -97,6 +97,7 @@ class MysqlTarget:
         """See `Target.forget`."""
         with self._connected("forgetting the task") as connection:
             if checkpoints.prepared(connection):
+                books.forget(connection, task_id)
                 checkpoints.forget(connection, task_id)
                 connection.commit()
                 aside.drop_all(connection, task_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import zip_longest
 
 from headwater.dialects.mysql_session import Server
 from headwater.domain.errors import TargetError
@@ -13,8 +14,10 @@ from headwater.domain.tables import TableName
 from headwater.ports.target import Written
 from headwater.targets.mysql import checkpoints
 from headwater.targets.mysql.aside import Aside
+from headwater.targets.mysql.books import Book
 from headwater.targets.mysql.catalog import TableInfo, read_tables
 from headwater.targets.mysql.session import Connection
+from headwater.targets.mysql.shared_writer import SharedWriter
 from headwater.targets.mysql.staging import Stages
 from headwater.targets.mysql.statements import Statements
 from headwater.targets.mysql.table_writer import TableWriter, Tally
@@ -37,16 +40,16 @@ class Writer:
         return self._info
 
     def write(self, merged: Sequence[MergedTable]) -> Written:
-        """Write all steps.
+        """Write all steps: of all tables what goes before what comes, so that a row may pass from one mapping to another.
 
         Raises TargetError (`target_refused`) where a table is missing or lacks a unique index on the mapped key."""
         merged = [one for one in merged if one.steps]
         self.learn(one.mapping for one in merged)
         tally = Tally()
-        for one in merged:
-            table = self.table(one.mapping)
-            for step in one.steps:
+        for steps in zip_longest(*([(self.table(one.mapping, exact=one.exact), step) for step in one.steps] for one in merged)):
+            for table, step in filter(None, steps):
                 table.remove(step, tally)
+            for table, step in filter(None, steps):
                 table.put(step, tally)
         return tally.written()
 
@@ -57,13 +60,19 @@ class Writer:
         if not wanted <= self._info.keys():
             self._info |= read_tables(self._connection, sorted(wanted - self._info.keys()))
 
-    def table(self, mapping: TableMapping) -> TableWriter:
+    def table(self, mapping: TableMapping, *, exact: bool = False) -> TableWriter:
         """The writer of one mapping, whose table `learn` knows."""
         if mapping not in self._tables:
             sql = self.statements(mapping)
             aside = Aside(self._server, self._connection, self._task_id, sql)
-            self._tables[mapping] = TableWriter(self._connection, sql, self.stages, aside, partial(self._fresh, mapping))
+            known = (self._connection, sql, self.stages, aside, partial(self._fresh, mapping))
+            self._tables[mapping] = SharedWriter(*known, self.book(mapping)) if mapping.beside else TableWriter(*known)
+        self._tables[mapping].exact = exact
         return self._tables[mapping]
+
+    def book(self, mapping: TableMapping) -> Book:
+        """The book of a mapping with others beside it, whose table `learn` knows."""
+        return Book(self._task_id, self.statements(mapping))
 
     def settle(self) -> None:
         """Have everything stand in the tables: the target is to be what the source was at one moment."""

@@ -16,6 +16,7 @@ from functools import cached_property
 from headwater.domain.mapping import TableMapping
 from headwater.targets.postgres.session import Connection
 from headwater.targets.postgres.statements import Statements, column_list, final, quote
+from headwater.targets.shared_steps import cleared
 
 SCHEMA_STATEMENT = """
     CREATE TABLE IF NOT EXISTS headwater.book (
@@ -155,11 +156,8 @@ class Book:
 
     def _clear(self, where: str) -> tuple[bytes, ...]:
         """One statement per set of mappings that fill the same columns: those are left alone in their rows."""
-        by_owners: dict[tuple[str, ...], list[str]] = {}
-        for name in self._mapping.values:
-            by_owners.setdefault(self._mapping.owners(name), []).append(name)
         statements = []
-        for owners, names in by_owners.items():
+        for owners, names in cleared(self._mapping):
             assignments = ", ".join(f"{quote(name)} = DEFAULT" for name in names)
             free = "".join(f" AND NOT {self._in_book(owner, 't')}" for owner in owners)
             statements.append(f"UPDATE {self._rows_of} AS t SET {assignments} {where}{free}".encode())
