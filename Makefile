@@ -40,7 +40,7 @@ check: $(VENV)/.dev ## Lint, types, import contracts, references in the document
 	@echo "==> import-linter"; $(RUN)/lint-imports >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 	@echo "==> documentation"; $(RUN)/python -m pytest -q --no-header tests/docs/test_references.py
 
-soak: $(VENV)/.dev postgresql ## Faults at random for a long time (ARGS="--minutes 30 --seed 7"; minutes are per plan)
+soak: $(VENV)/.dev postgresql mariadb mysql ## Faults at random for a long time (ARGS="--minutes 30 --pair mysql-mariadb"; minutes are per plan)
 	@$(RUN)/python -m tests.crash.soak $(ARGS)
 
 bench: $(VENV)/.dev postgresql ## Measure against the ratios to reach; results go to bench/results

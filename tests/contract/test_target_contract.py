@@ -343,6 +343,22 @@ def test_a_move_takes_the_row_with_it(place: Place, standing: list[Row], left: l
     assert place.rows() == left
 
 
+@pytest.mark.parametrize(
+    ("standing", "left"),
+    [
+        ([(1, "old", "t")], [(2, "old", "t")]),
+        ([(2, "new", "t")], [(2, "new", "t")]),
+        ([(1, "old", "t"), (2, "new", "t")], [(2, "new", "t")]),
+    ],
+    ids=["moves", "moved already", "both stand"],
+)
+def test_a_move_of_which_nothing_but_the_keys_is_known(place: Place, standing: list[Row], left: list[Row]) -> None:
+    """As a log tells it that holds only what a statement has changed."""
+    place.put(*standing)
+    write(place, MergeStep(moves=(Move((b"1",), {"id": b"2"}),)))
+    assert place.rows() == left
+
+
 def test_a_chunk_and_its_mark_are_one_commit(place: Place) -> None:
     place.target.raise_epoch("task", 1)
     run = place.run("task", 1)

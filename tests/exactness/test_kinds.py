@@ -24,6 +24,7 @@ PAIRS = {
     **dict.fromkeys(POSTGRES, KINDS),
     "oldest-mariadb": [kind for kind in MYSQL_KINDS if kind.everywhere],
     "mariadb-newest": MYSQL_KINDS,
+    "mysql-mariadb": MYSQL_KINDS,
 }
 CASES = [(pair, kind) for pair in PAIRS for kind in PAIRS[pair]]
 

@@ -147,7 +147,8 @@ class TableWriter:
         if self.aside.parked:
             self.settle()
         if self._stands(new):
-            tally.updated += self._connection.run(self._sql.update(self._staged_some(row).name, row.schema.names)).rows
+            if self._sql.values_of(row.schema.names):
+                tally.updated += self._connection.run(self._sql.update(self._staged_some(row).name, row.schema.names)).rows
             if not old.equals(new):
                 tally.deleted += self._connection.run(self._sql.delete(self.stage_keys(old))).rows
         elif self._stands(old):
