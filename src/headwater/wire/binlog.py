@@ -1,7 +1,8 @@
 """Decoder of the binary logs of MySQL and MariaDB, as their servers send them to replicas, into columns.
 
 Written to be compiled like `pgoutput.py`, and for the same reason: one source, in Cython's pure-Python mode, that runs compiled (the texts
-of values are written straight into growing C buffers) and uncompiled (they are collected in lists). Both give the same bytes. No I/O.
+of values are written straight into growing C buffers) and uncompiled (they are collected in lists, those of usual rows by `binlog_plain`).
+Both give the same bytes. No I/O.
 
     feed(event) -> what         NOTHING | COMMIT | EMPTY | FULL | NOTICE | PREPARED | CUT
     feed_stream(...)            the same for a stretch of the server's stream: packets with their heads, up to the first event of note
@@ -28,6 +29,7 @@ import cython
 from headwater.wire import binlog_events as events
 from headwater.wire import binlog_json
 from headwater.wire.binlog_events import BinlogError, TableMap
+from headwater.wire.binlog_plain import Rows
 from headwater.wire.binlog_values import ColumnPlan, UnreadableColumn, reading
 from headwater.wire.columns import Batch, ColumnBuffers, Taken
 
@@ -495,6 +497,7 @@ class _Table:
     seqs: list[int]
     txns: list[int]
     ops: list[int]
+    plain: Any
 
     def __init__(self, relation: TableMap, body: bytes, plan: TablePlan | None) -> None:
         self.relation = relation
@@ -503,7 +506,10 @@ class _Table:
         self.keys = () if plan is None else plan.key
         self.width = len(relation.columns)
         self.rows = 0
-        self.columns = [] if plan is None else _columns(relation, plan)
+        readings = [] if plan is None else _readings(relation, plan)
+        self.columns = [_Column(found, i in self.keys) for i, found in enumerate(readings)]
+        if not cython.compiled:
+            self.plain = Rows(readings, self.keys)
         self.begin([64] * len(self.columns), 16)
 
     @cython.cfunc
@@ -533,6 +539,16 @@ class _Table:
         self.rows += 1
         return 0
 
+    def add(self, op: int, count: int, columns: Any, seq: int, txn: int) -> None:
+        """Rows that were read at once. Uncompiled only."""
+        for column, (texts, nulls) in zip(self.columns, columns):  # noqa: B905
+            column.values += texts
+            column.null_rows += [self.rows + row for row in nulls]
+        self.seqs += range(seq, seq + count)
+        self.txns += [txn] * count
+        self.ops += [op] * count
+        self.rows += count
+
     @cython.cfunc
     def take(self) -> Any:
         """The batch, and a new one begun in its place."""
@@ -551,11 +567,10 @@ class _Table:
         return Batch(self.relation, self.keys, rows, seq, txn, op, tuple(columns))
 
 
-def _columns(relation: TableMap, plan: TablePlan) -> list[_Column]:
+def _readings(relation: TableMap, plan: TablePlan) -> list[Any]:
     if len(plan.columns) != len(relation.columns):
         raise UnreadableColumn(f"it has {len(relation.columns)} columns in the log, and {len(plan.columns)} by what is known of it")
-    found = zip(relation.columns, plan.columns, strict=True)
-    return [_Column(reading(column, told), i in plan.key) for i, (column, told) in enumerate(found)]
+    return [reading(column, told) for column, told in zip(relation.columns, plan.columns, strict=True)]
 
 
 @cython.cfunc
@@ -582,6 +597,11 @@ def _set_bits(p: cython.p_const_uchar, at: cython.Py_ssize_t, count: cython.Py_s
     for i in range(count):
         found += _bit(p, at, i)
     return found
+
+
+def _all_set(event: bytes, present: int, after: int, width: int, both: bool) -> bool:
+    """Whether the images of an event's rows have all columns. Uncompiled only."""
+    return _set_bits(event, present, width) == width and (not both or _set_bits(event, after, width) == width)
 
 
 @cython.final
@@ -962,10 +982,15 @@ class Decoder:
     ) -> cython.int:
         """Row after row, up to the limit."""
         start: cython.Py_ssize_t = at
+        usual: cython.bint = not cython.compiled and not may_be_partial and _all_set(p, present, after, table.width, op == 2)
         try:
             while True:
                 start = at
-                if op == 1:
+                if usual:
+                    usual, at = False, self._at_once(p, op, at, end, table)
+                if at != start:
+                    pass
+                elif op == 1:
                     at = self._insert(p, at, end, table, present)
                 elif op == 2:
                     at = self._update(p, at, end, table, present, after, may_be_partial)
@@ -985,6 +1010,17 @@ class Decoder:
             where = f"{table.relation.schema}.{table.relation.name}"
             raise BinlogError(f"A row of {where} can't be read: {what}", start) from None
         return FULL if self.rows_open >= self.rows_max or self.bytes_open >= self.bytes_max else NOTHING
+
+    def _at_once(self, event: bytes, op: int, at: int, end: int, table: Any) -> int:
+        """As many rows as can be read without looking at each value; returns where they end. Uncompiled only."""
+        found = table.plain.read(event, op, at, end, self.rows_max - self.rows_open)
+        if found is None:
+            return at
+        at, count, columns = found
+        table.add(op, count, columns, self.rows_all, len(self.ends))
+        self.rows_all += count
+        self.rows_open += count
+        return at
 
     @cython.cfunc
     def _width(self, p: cython.p_const_uchar, at: cython.Py_ssize_t, end: cython.Py_ssize_t, table: _Table) -> cython.Py_ssize_t:

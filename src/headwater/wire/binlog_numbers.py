@@ -38,11 +38,18 @@ def decimal_bytes(precision: int, scale: int) -> int:
     return whole // 9 * 4 + _DIGIT_BYTES[whole % 9] + scale // 9 * 4 + _DIGIT_BYTES[scale % 9]
 
 
+def decimal_groups(precision: int, scale: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """The groups in front of the point and behind it: (digits, bytes) each."""
+    whole = precision - scale
+    left = [whole % 9] * (whole % 9 > 0) + [9] * (whole // 9)
+    right = [9] * (scale // 9) + [scale % 9] * (scale % 9 > 0)
+    return [(digits, _DIGIT_BYTES[digits]) for digits in left], [(digits, _DIGIT_BYTES[digits]) for digits in right]
+
+
 def decimal(precision: int, scale: int) -> Callable[[bytes], bytes]:
     """The first bit tells the sign; all bytes of a negative one are inverted."""
-    whole, size = precision - scale, decimal_bytes(precision, scale)
-    left = [whole % 9] * (whole % 9 > 0) + [9] * (whole // 9)
-    groups = [(digits, _DIGIT_BYTES[digits]) for digits in left + [9] * (scale // 9) + [scale % 9] * (scale % 9 > 0)]
+    left, right = decimal_groups(precision, scale)
+    groups, size = left + right, decimal_bytes(precision, scale)
     ones = (1 << 8 * size) - 1
     top = 1 << (8 * size - 1)
 
