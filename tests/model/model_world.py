@@ -8,9 +8,9 @@ nothing is left to do, or at a scripted crash. After each commit of a run the pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import pytest
@@ -29,8 +29,7 @@ from headwater.engine.followed import MemoryNote
 from headwater.ports.dirty import DirtyRecord
 from headwater.ports.journal import Placed, Retention
 from headwater.ports.runtime import ApplyReport, CaptureReport
-from headwater.ports.store import DataSource, Reset, Scope, Task
-from headwater.ports.store import Mapping as StoredMapping
+from headwater.ports.store import DataSource, Mapping, Reset, Scope, Task
 from headwater.ports.target import Checkpoint, CopyState, TableState, Target, TargetRun
 from headwater.sealing import RowSeal, row_key
 from headwater.services.data_sources import Connections
@@ -90,9 +89,7 @@ def _route(task_id: str, source: TableSchema, target: str = "", *columns: tuple[
     return Route(source, TableName(task_id, target or source.table.name), pairs)
 
 
-Tasks = Mapping[str, tuple[Route, ...]]
-
-TASKS: Tasks = {
+TASKS = {
     "one": (
         _route("one", A, "heads", ("id", "id"), ("v", "v")),
         _route("one", A, "docs", ("id", "number"), ("doc", "text")),
@@ -105,14 +102,10 @@ TASKS: Tasks = {
 into two targets, the second one two source tables into one target, the third one has a table without a key."""
 
 
-NOT_SHARED: Tasks = {**TASKS, "two": (*TASKS["two"][:2], _route("two", B), _route("two", D, "alone", ("id", "id"), ("w", "w")))}
-"""The same for targets that take no two mappings into one table."""
-
-
-def target_tables(tasks: Tasks = TASKS) -> list[TableSchema]:
+def target_tables() -> list[TableSchema]:
     """The tables of all tasks at the target, each with the columns that its routes fill."""
     made: dict[TableName, dict[str, Column]] = {}
-    for route in (r for routes in tasks.values() for r in routes):
+    for route in (r for routes in TASKS.values() for r in routes):
         named = {c.name: c for c in route.source.columns}
         made.setdefault(route.target, {}).update({target: replace(named[source], name=target) for source, target in route.columns})
     return [TableSchema(name, tuple(columns.values())) for name, columns in made.items()]
@@ -187,13 +180,12 @@ class Quiet:
 
 @dataclass
 class Sides:
-    """What stands on the two sides of a world, and the time there. `target` must be the target of these `tasks`."""
+    """What stands on the two sides of a world, and the time there."""
 
     faults: FaultScript
     clock: MovedClock
     source: ModelSource
     target: ModelTarget
-    tasks: Tasks = field(default_factory=lambda: TASKS)
 
 
 def scripted(part_rows: int) -> Sides:
@@ -209,9 +201,9 @@ class World:
 
     def __init__(self, part_rows: int = 4, dirty_rows_max: int = 2, sides: Sides | None = None) -> None:
         sides = sides or scripted(part_rows)
-        self.faults, self.clock, self.tasks = sides.faults, sides.clock, sides.tasks
+        self.faults, self.clock = sides.faults, sides.clock
         self.source, self.target = sides.source, sides.target
-        self.schemas = {schema.table: schema for schema in target_tables(self.tasks)}
+        self.schemas = {schema.table: schema for schema in target_tables()}
         self.journal = MemoryJournal(faults=self.faults)
         self.note = MemoryNote()
         self.dirty_rows_max = dirty_rows_max
@@ -229,12 +221,12 @@ class World:
         for name in ("source", "target"):
             self.store.save_data_source(DataSource(name, SCOPE, "app", name, "POSTGRESQL", "", {}, {}, 0, 0))
         described = self.source.describe(list(TABLES))
-        for task_id, routes in self.tasks.items():
+        for task_id, routes in TASKS.items():
             self.store.save_task(combined_task(task_id))
             for r in routes:
                 names = (str(r.source.table), str(r.target))
                 pairs = r.pairs(described[r.source.table])
-                self.store.save_mapping(StoredMapping(r.id, task_id, *names, pairs, (), (), (), "MANUAL", 100, 0))
+                self.store.save_mapping(Mapping(r.id, task_id, *names, pairs, (), (), (), "MANUAL", 100, 0))
 
     def restart(self) -> None:
         """The service starts anew: all that it had in memory is gone."""
@@ -257,7 +249,7 @@ class World:
     def published(self) -> list[TableName]:
         """The tables that capture has to follow now: those of all tasks that were started."""
         started = {t.id for t in self.store.tasks() if t.started_once}
-        return sorted({r.source.table for t in started for r in self.tasks[t]})
+        return sorted({r.source.table for t in started for r in TASKS[t]})
 
     def capture(self) -> None:
         """Run capture until the journal has all that the source has."""
@@ -318,7 +310,7 @@ class World:
 
     def rows(self, task_id: str) -> dict[str, list[Row]]:
         """All rows of a task's target tables, with those that were set aside laid over them."""
-        return {name.name: self._whole(task_id, name) for name in {r.target: None for r in self.tasks[task_id]}}
+        return {name.name: self._whole(task_id, name) for name in {r.target: None for r in TASKS[task_id]}}
 
     def _whole(self, task_id: str, table: TableName) -> list[Row]:
         held = [opened(task_id, record) for record in self.set_aside(task_id) if record.target_table == str(table)]
@@ -341,7 +333,7 @@ class World:
     def source_rows(self, task_id: str, state: State) -> dict[str, list[Row]]:
         """What the target tables of a task would be in this state of the source: of several tables into one, the join by key."""
         found: dict[TableName, dict[Key, Row]] = {}
-        for route in self.tasks[task_id]:
+        for route in TASKS[task_id]:
             rows = found.setdefault(route.target, {})
             for key, row in state[route.source.table].items():
                 rows[key] = {**rows.get(key, {}), **route.row(row)}
@@ -380,7 +372,7 @@ class World:
         self.resets.complete_pending()
         for _ in range(2):
             self.capture_or_fail()
-            for task_id in self.tasks:
+            for task_id in TASKS:
                 self._settle_task(task_id)
 
     def _settle_task(self, task_id: str) -> None:

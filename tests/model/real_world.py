@@ -17,7 +17,7 @@ from headwater.ports.target import Target
 from headwater.targets.mysql import MysqlTarget
 from headwater.testing import FaultScript, MovedClock
 from tests.databases import AnyDatabase, Database, MysqlDatabase
-from tests.model.model_world import NOT_SHARED, TABLES, TASKS, TOAST, ModelSource, Sides, World, target_tables, without_waiting
+from tests.model.model_world import TABLES, TOAST, ModelSource, Sides, World, target_tables, without_waiting
 from tests.model.real_source import RealSource
 from tests.model.real_target import real_target
 from tests.model.test_model import Model
@@ -56,9 +56,8 @@ def between(source: AnyDatabase | None, target: AnyDatabase) -> Open:
         made: ModelSource = ModelSource(TABLES.values(), MovedClock(), faults, TOAST, part_rows=part_rows, group=3)
         if source is not None:
             made = stack.enter_context(closing(RealSource(source, source_of(source), faults)))
-        tasks = NOT_SHARED if isinstance(target, MysqlDatabase) else TASKS
-        goal = stack.enter_context(closing(real_target(target, target_of(target), target_tables(tasks), faults)))
-        return Sides(faults, made.clock, made, goal, tasks)
+        goal = stack.enter_context(closing(real_target(target, target_of(target), target_tables(), faults)))
+        return Sides(faults, made.clock, made, goal)
 
     return sides
 

@@ -207,7 +207,7 @@ class Model(RuleBasedStateMachine):
     @rule(needed=st.booleans(), keep=st.integers(0, 3))
     def forget_history(self, needed: bool, keep: int) -> None:
         """Retention drops old history; at the hard cap even what a task still needs."""
-        places = [p.offset for t in self.world.tasks if (p := self.world.target.place(t)) is not None and p.offset is not None]
+        places = [p.offset for t in TASKS if (p := self.world.target.place(t)) is not None and p.offset is not None]
         age_us = self.world.clock.now_us() - self.moment(-keep, 0) * 1000
         retention = Retention(age_us, 1 << 60, 1 << 60)
         self.world.journal.writer().retain(retention, min(places, default=0) if needed else None, self.world.clock.now_us())
@@ -267,7 +267,7 @@ class Model(RuleBasedStateMachine):
             self.check_equal()
 
     def check_equal(self) -> None:
-        for task_id in self.world.tasks:
+        for task_id in TASKS:
             self.world.check_equal(task_id)
 
     def moment(self, number: int, after_ms: int) -> int:
@@ -294,7 +294,7 @@ class Model(RuleBasedStateMachine):
 
     def check_forgotten(self, task_id: str, moment: int | None, held: list[DirtyRecord]) -> None:
         """What was set aside of tables that are copied again is forgotten: the copy finds it anew. All else stays as it is."""
-        keyed = {route.id for route in self.world.tasks[task_id] if route.source.key}
+        keyed = {route.id for route in TASKS[task_id] if route.source.key}
         kept = [record for record in held if moment is not None and record.mapping_id in keyed]
         assert self.world.set_aside(task_id) == kept, "a reset forgets the set-aside rows of what is copied again, and no others"
 
@@ -312,7 +312,7 @@ class Model(RuleBasedStateMachine):
         What came before a table's own copy is not replayed to it (the record of the reset says so)."""
         states = self.world.target.states(task_id)
         touched = list(self.touched(from_us))
-        for route in self.world.tasks[task_id]:
+        for route in TASKS[task_id]:
             copy, schema = states.get(route.id), self.world.schemas[route.target]
             if not route.source.key:
                 self.world.target.spoil(route.target, (), {c.name: b"nonsense" for c in schema.columns})
@@ -331,7 +331,7 @@ class Model(RuleBasedStateMachine):
         """The keys that a replay says something about; `()` among them is a truncation.
 
         In a table that others fill as well, a truncation removes what the mapping has there, and no row that is nobody's."""
-        shared = sum(other.target == route.target for routes in self.world.tasks.values() for other in routes) > 1
+        shared = sum(other.target == route.target for routes in TASKS.values() for other in routes) > 1
         after = len(keys) - keys[::-1].index(()) if shared and () in keys else 0
         return [key for key in keys[after:] if key]
 
