@@ -262,7 +262,7 @@ class World:
         consent = self._use_consent if data_source.history > self.history_used else None
         keep = Retention(1 << 60, 1 << 60, 1 << 60)
         job = CaptureJob(self.source, [*tables, *self.source.always], writer, self.journal.reader(), keep, renewal=consent, note=self.note)
-        control = Steered(self._captured, lambda: None)
+        control = Steered(self._captured(self.source.end_of_log()), lambda: None)
         try:
             capture(job, control, self.clock)
         finally:
@@ -273,9 +273,14 @@ class World:
         assert data_source is not None
         self.history_used = data_source.history
 
-    def _captured(self) -> bool:
-        end = self.journal.end()
-        return end.position is not None and self.source.has_all(end.position)
+    def _captured(self, end: str) -> Callable[[], bool]:
+        """Whether the journal has everything before a place."""
+
+        def done() -> bool:
+            position = self.journal.end().position
+            return position is not None and self.source.reached(position, end)
+
+        return done
 
     def _note_positions(self) -> None:
         self.positions |= self.source.numbers(self.journal.history.frames)
@@ -456,9 +461,9 @@ class ModelSource(ScriptedSource):
     commits_by_itself: frozenset[str] = frozenset()
     """What can't be part of a transaction."""
 
-    def has_all(self, position: str) -> bool:
-        """Whether all that was committed lies before a place."""
-        return int(position) >= len(self.log)
+    def end_of_log(self) -> str:
+        """A place behind all that is committed."""
+        return str(len(self.log))
 
     def numbers(self, frames: Iterable[Placed]) -> dict[int, int]:
         """By offset of the journal the number of the source's transaction there."""

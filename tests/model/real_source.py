@@ -13,6 +13,7 @@ from typing import Any
 from headwater.domain.changes import FIXED_COLUMNS, Op
 from headwater.domain.errors import SourceError
 from headwater.domain.tables import Column, TableName, TableSchema
+from headwater.ports.compare import SourceComparison
 from headwater.ports.journal import Placed
 from headwater.ports.source import NO_TRAIL, Chunk, Log, Snapshot, Source, Trail, Watched
 from headwater.testing import FaultScript, MovedClock
@@ -63,9 +64,8 @@ class RealSource(ModelSource):
         self.commits_by_itself = self.words.commits_by_itself
         self.large_bytes = 0 if isinstance(self.words, MysqlWords) else LARGE_BYTES
         self.writer = database.session(autocommit=True)
-        self.eyes: Any = None
+        self.eyes: SourceComparison | None = None
         self.made = dict(self.schemas)
-        self.end: tuple[int, str] = (-1, "")
         schemas = [MARK, *TABLES.values()]
         for statement in [*self.words.clear(["s"]), *(made for schema in schemas for made in self.words.create(schema))]:
             self.writer.execute(statement)
@@ -144,12 +144,10 @@ class RealSource(ModelSource):
 
     # -- what is known of places
 
-    def has_all(self, position: str) -> bool:
+    def end_of_log(self) -> str:
         """See `ModelSource`."""
-        if self.end[0] != len(self.states):
-            self.eyes = self.eyes or self.adapter.compare(60)
-            self.end = len(self.states), self.eyes.position()
-        return self.adapter.reached(position, self.end[1])
+        self.eyes = self.eyes or self.adapter.compare(60)
+        return self.eyes.position()
 
     def reached(self, place: str, wanted: str) -> bool:
         """See `Source.reached`."""
