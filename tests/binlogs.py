@@ -70,6 +70,15 @@ class Places:
         return file, offset
 
 
+def collations(server: MysqlServer) -> dict[int, str]:
+    """Character sets by the numbers of their collations. MariaDB lists its newer ones elsewhere."""
+    elsewhere = server.product == "MariaDB" and server.installation.version >= (10, 10)
+    listed = "COLLATION_CHARACTER_SET_APPLICABILITY" if elsewhere else "COLLATIONS"
+    with server.connect() as session, session.cursor() as cursor:
+        cursor.execute(f"SELECT id, character_set_name FROM information_schema.{listed}")
+        return {int(number): str(name) for number, name in cursor.fetchall() if number is not None and name is not None}
+
+
 Adjust = Callable[[TableMap, list[ColumnPlan]], list[ColumnPlan]]
 
 
@@ -77,10 +86,7 @@ def planner(
     server: MysqlServer, key: tuple[int, ...] | None = None, adjust: Adjust | None = None
 ) -> Callable[[TableMap], TablePlan | None]:
     """Plans from the metadata of the log alone, with the character sets' names from the server."""
-    with server.connect() as session, session.cursor() as cursor:
-        cursor.execute("SELECT id, character_set_name FROM information_schema.collations")
-        charsets = {int(number): str(name) for number, name in cursor.fetchall() if number is not None and name is not None}
-    charsets |= dict.fromkeys(range(2048, 2304), "utf8mb4")
+    charsets = collations(server)
 
     def plan(table: TableMap) -> TablePlan | None:
         if table.schema == "mysql":

@@ -170,7 +170,8 @@ def test_equal_values_have_equal_hashes_and_others_have_not(
 ) -> None:
     mysql_database = make_database(mysql_like)
     flavour = mysql_like.installation.flavour
-    cases = [case for case in CASES if flavour in case.only]
+    too_new = {"uuid": (10, 7), "inet4": (10, 10)} if flavour == "mariadb" else {}
+    cases = [case for case in CASES if flavour in case.only and mysql_like.installation.version >= too_new.get(case.mysql, (0, 0))]
     mysql, postgres = sides(mysql_database, newest_database, cases)
     wrong = []
     with closing(mysql.session), closing(postgres.session):

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headwater.clusters import MysqlServer
-from headwater.wire.binlog_events import Query, Rotate
+from headwater.wire.binlog_events import Query, Rotate, TableMap
 from tests import binlogs
 from tests.binlogs import COMMIT, FULL, NOTHING, OTHER, UNCHANGED
 from tests.conftest import DatabaseFactory
@@ -92,6 +92,23 @@ def test_what_a_row_image_lacks_is_unchanged(mysql_database: MysqlDatabase, imag
 def test_a_value_that_an_insert_leaves_out_is_guessed_by_nobody_p7(mysql_database: MysqlDatabase) -> None:
     read = seen(mysql_database, ["INSERT INTO t (id) VALUES (2)"], [TABLE, "SET binlog_row_image = MINIMAL"])
     assert "binlog_row_image is not FULL" in read.error
+
+
+def test_a_value_that_an_insert_leaves_out_is_asked_for(mysql_database: MysqlDatabase) -> None:
+    statements = ["SET binlog_row_image = MINIMAL", "INSERT INTO t (id) VALUES (2), (3)", "INSERT INTO t (id, a) VALUES (4, 'y')"]
+    found = binlogs.recorded(mysql_database.cluster, statements[1:], mysql_database.name, [TABLE, statements[0]])
+    for form in both("binlog"):
+        asked: list[tuple[int, ...]] = []
+
+        def defaults(_: TableMap, absent: tuple[int, ...], stamp_s: int, asked: list[tuple[int, ...]] = asked) -> dict[int, bytes | None]:
+            assert stamp_s > 1_700_000_000
+            asked.append(absent)
+            return {at: b"default" if at == 1 else None for at in absent}
+
+        read = binlogs.read(form, found, binlogs.planner(mysql_database.cluster), defaults_of=defaults)
+        assert read.error == ""
+        assert [values[:2] for _, values in read.changes()] == [(b"2", b"default"), (b"3", b"default"), (b"4", b"y")]
+        assert [len(absent) for absent in asked] == [len(asked[1]) + 1, len(asked[1])]
 
 
 def test_statements_are_told(mysql_database: MysqlDatabase) -> None:

@@ -21,13 +21,14 @@ PLAIN, BYTES, BITS, INSTANT, DOUBLE, NUMBER = (
 
 @dataclass(frozen=True)
 class Case:
-    """A type, SQL literals of it, and what makes their text. `only` one flavour has it."""
+    """A type, SQL literals of it, and what makes their text. `only` one flavour has it, `since` a version."""
 
     type: str
     values: tuple[str, ...]
     text: str = PLAIN
     only: str = ""
     form: str = ""
+    since: tuple[int, int] = (0, 0)
 
 
 def integers(name: str, bits: int) -> list[Case]:
@@ -141,8 +142,8 @@ CASES = [
     Case("GEOMETRY", ("ST_GeomFromText('POINT(1 2)')", "ST_GeomFromText('LINESTRING(0 0,1 1,2 0)', 0)"), BYTES),
     Case("POINT", ("ST_GeomFromText('POINT(-1.5 2)')",), BYTES),
     Case("UUID", ("'123e4567-e89b-12d3-a456-426614174000'", "'00000000-0000-0000-0000-000000000000'",
-        "'ffffffff-ffff-ffff-ffff-ffffffffffff'", "'0189dcd5-5311-7d40-8db0-9496a2eef37b'"), only="mariadb", form="uuid"),
-    Case("INET4", ("'0.0.0.0'", "'255.255.255.255'", "'192.168.1.2'", "'1.0.0.0'"), only="mariadb", form="inet4"),
+        "'ffffffff-ffff-ffff-ffff-ffffffffffff'", "'0189dcd5-5311-7d40-8db0-9496a2eef37b'"), only="mariadb", form="uuid", since=(10, 7)),
+    Case("INET4", ("'0.0.0.0'", "'255.255.255.255'", "'192.168.1.2'", "'1.0.0.0'"), only="mariadb", form="inet4", since=(10, 10)),
     Case("INET6", ("'::'", "'::1'", "'2001:db8::ff00:42:8329'", "'::ffff:192.0.2.128'", "'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'",
         "'::1.2.3.4'", "'1:0:0:2:0:0:0:3'", "'fe80::'"), only="mariadb", form="inet6"),
     Case("VARCHAR(500) COMPRESSED", ("''", "'short'", "REPEAT('ab€', 100)"), only="mariadb"), Case("TEXT COMPRESSED", ("''", "'x'",
@@ -161,6 +162,8 @@ CASES = [
         "JSON_OBJECT('k', REPEAT('x', 70000), 'l', REPEAT('y', 200))", "JSON_ARRAY(CAST(-0.000 AS DECIMAL(20,10)), 12.345)",
     ), only="mysql"),
     Case("VECTOR(3)", ("STRING_TO_VECTOR('[1,2,3]')",), BYTES, only="mysql"),
+    Case("VECTOR(3)", ("VEC_FromText('[1,2,3]')",), BYTES, only="mariadb", since=(11, 7)),
+    Case("TIMESTAMP", ("'2106-02-07 06:28:15'",), INSTANT, only="mariadb", since=(11, 5)),
 ]  # fmt: skip
 
 
@@ -170,7 +173,7 @@ def flavour(server: MysqlServer) -> str:
 
 def test_every_type_comes_as_a_select_shows_it(mysql_database: MysqlDatabase) -> None:
     server = mysql_database.cluster
-    cases = [case for case in CASES if case.only in ("", flavour(server))]
+    cases = [case for case in CASES if case.only in ("", flavour(server)) and server.installation.version >= case.since]
     tables = {f"t{i}": case for i, case in enumerate(cases)}
     made = [f"CREATE TABLE {name} (id INT PRIMARY KEY, v {case.type})" for name, case in tables.items()]
     written = [

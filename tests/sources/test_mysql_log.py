@@ -8,17 +8,16 @@ from contextlib import closing, contextmanager
 from itertools import pairwise
 from typing import Any
 
-import pymysql
 import pytest
 
 from headwater.clusters import MysqlServer
 from headwater.domain.errors import DecodeError, SourceError
-from headwater.domain.mapping import ColumnPair, ColumnShape, TableMapping
-from headwater.domain.shapes import misfit
 from headwater.domain.tables import TableName
+from headwater.domain.text_rows import read_text_rows
 from headwater.ports.source import Log, Trail
-from headwater.sources.mysql import lineage, positions, replica
+from headwater.sources.mysql import catalogue, lineage, positions, replica
 from headwater.sources.mysql.connect import connect
+from headwater.sources.mysql.defaults import Defaults
 from headwater.sources.mysql.source import MysqlSource
 from tests.conftest import DatabaseFactory
 from tests.databases import MysqlDatabase
@@ -134,27 +133,6 @@ def test_statements_leave_their_mark(mysql_database: MysqlDatabase) -> None:
     ]
 
 
-def test_a_column_that_became_wider_is_followed_on(mysql_database: MysqlDatabase) -> None:
-    mysql_database.run("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20), n INT)", "INSERT INTO t VALUES (1, NULL, NULL)")
-    (schema,) = source_of(mysql_database).describe(named(mysql_database)).values()
-    pairs = tuple(ColumnPair(c.name, c.name, c.key, ColumnShape.of(schema, c)) for c in schema.columns)
-    mapping = TableMapping("m", schema.table, schema.table, pairs, frozenset())
-    with followed(mysql_database) as follower:
-        with pytest.raises(pymysql.err.Error), mysql_database.session() as strict:
-            strict.execute("ALTER TABLE t MODIFY n INT NOT NULL")
-        mysql_database.run(
-            "ALTER TABLE t MODIFY v VARCHAR(40) COMMENT 'wider', CHANGE n n BIGINT", "INSERT INTO t VALUES (2, 'x', 3000000000)"
-        )
-        with mysql_database.session() as lax:
-            lax.execute("SET sql_mode = ''")
-            lax.execute("ALTER TABLE t MODIFY n BIGINT NOT NULL")
-        assert mysql_database.rows("SELECT n FROM t WHERE id = 1") == [(0,)]
-        follower.rows(3)
-        found = [misfit(mapping, batch.schema, keyed=False) for frame in follower.frames for batch in frame.batches]
-    assert found[:2] == [None, None]
-    assert "column n" in str(found[2])
-
-
 def test_rows_from_before_an_alteration_are_read_as_they_were(mysql_database: MysqlDatabase) -> None:
     """Capture that lags meets rows of a table that looks otherwise today; the log itself tells how it was."""
     mysql_database.run(
@@ -204,6 +182,81 @@ def test_a_large_transaction_comes_in_parts(mysql_database: MysqlDatabase) -> No
     assert len(parts) >= 3
     assert parts[-2][1]
     assert parts[-1] == (0, True)
+
+
+LITERALS = (
+    "n INT", "i INT NOT NULL DEFAULT 7", "v VARCHAR(9) DEFAULT 'é\\t'", "b BIT(3) DEFAULT b'101'", "e ENUM('p','q') NOT NULL DEFAULT 'q'",
+    "d DECIMAL(5,2) DEFAULT 1.5", "q DATE DEFAULT '2020-01-01'", "r TIMESTAMP NULL DEFAULT '2020-01-01 00:00:00'",
+    "vb VARBINARY(4) DEFAULT 'ab'", "s SET('u','v') DEFAULT 'u,v'", "f FLOAT DEFAULT 0.1", "t TIME(2) DEFAULT '-10:00:00'",
+    "y YEAR DEFAULT 2020", "bi BINARY(4) DEFAULT 'ab'", "z INT(5) ZEROFILL DEFAULT 3", "o TEXT", "g POINT", "j JSON",
+)  # fmt: skip
+COMPUTED = (
+    "now DATETIME(6) DEFAULT CURRENT_TIMESTAMP(6)",
+    "x INT DEFAULT (1 + 1)",
+    "u VARCHAR(40) DEFAULT (UUID())",
+    "st INT AS (i + 1) STORED",
+)
+
+
+@contextmanager
+def minimal(database: MysqlDatabase, *more: str) -> Iterator[None]:
+    """The server's log without what can be left out, for new sessions."""
+    database.run("SET GLOBAL binlog_row_image = MINIMAL", *more)
+    try:
+        yield
+    finally:
+        database.run("SET GLOBAL binlog_row_image = FULL", *(statement.replace("ON", "OFF") for statement in more))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_what_an_insert_leaves_to_defaults_is_what_a_copy_reads_p8(mysql_database: MysqlDatabase, compressed: bool) -> None:
+    database = mysql_database
+    packing = "log_bin_compress" if database.cluster.product == "MariaDB" else "binlog_transaction_compression"
+    names = [part.split()[0] for part in (*LITERALS, *COMPUTED)]
+    database.run("SET time_zone = '+05:00'", f"CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, {', '.join((*LITERALS, *COMPUTED))})")
+    with minimal(database, *[f"SET GLOBAL {packing} = ON"] * compressed), followed(database) as follower:
+        database.run(
+            "INSERT INTO t () VALUES ()", "INSERT INTO t (i, v) VALUES (1, 'x'), (2, DEFAULT)", "INSERT INTO t (o) SELECT REPEAT('x', 999)"
+        )
+        logged = [list(row.values()) for _, _, row in follower.rows(4)]
+    with closing(source_of(database).snapshot()) as snapshot:
+        (chunk,) = snapshot.chunks(named(database)[0], ["id"], 1000)
+        block = b"".join(snapshot.read(named(database)[0], ["id", *names], ["id"], chunk))
+    copied = [list(row.values()) for row in read_text_rows(block, ["id", *names]).to_pylist()]
+    assert logged == copied
+    assert logged[0][2:5] == [b"7", "é\t".encode(), b"101"]
+
+
+def test_defaults_are_those_of_the_row_s_place_in_the_log(mysql_database: MysqlDatabase) -> None:
+    """What is behind an alteration has the new ones; in front of it nobody can know them any more, and it stops (P7)."""
+    database = mysql_database
+    database.run("CREATE TABLE t (id INT PRIMARY KEY, v INT DEFAULT 1)")
+    with minimal(database):
+        with followed(database) as follower:
+            database.run("INSERT INTO t (id) VALUES (1)")
+            assert values(follower, 1) == [("INSERT", (b"1", b"1"))]
+            database.run("ALTER TABLE t ALTER v SET DEFAULT 2", "INSERT INTO t (id) VALUES (2)")
+            assert values(follower, 2)[1:] == [("INSERT", (b"2", b"2"))]
+            place = follower.position
+        database.run("INSERT INTO t (id) VALUES (3)", "ALTER TABLE t ALTER v SET DEFAULT 3")
+        with followed(database, after=place) as follower, pytest.raises(DecodeError, match="without all of its values"):
+            follower.rows(1)
+
+
+def test_defaults_that_turn_out_to_be_younger_stop(mysql_database: MysqlDatabase) -> None:
+    """An alteration that began before the row and counts behind it: known only once it is met (P7)."""
+    database = mysql_database
+    defaults = Defaults(named(database))
+    database.run("CREATE TABLE t (id INT PRIMARY KEY, v INT DEFAULT 1)")
+    fields = catalogue.look(connect(config_of(database)), named(database))[named(database)[0]].fields
+    before, later = positions.parse(end_of(database)).place, 1 << 40
+    database.run("ALTER TABLE t ALTER v SET DEFAULT 2")
+    with connect(config_of(database)) as session:
+        assert defaults.of(named(database)[0], fields[1:], later, lambda: session) == {"v": b"2"}
+        assert defaults.of(named(database)[0], fields[1:], 0, lambda: session) == {}
+    defaults.statement("ALTER TABLE other ADD x INT", 0, before)
+    with pytest.raises(SourceError, match="copied again"):
+        defaults.statement("alter table `T` alter v set default 2", 0, before)
 
 
 def test_a_statement_instead_of_rows_stops(mysql_database: MysqlDatabase) -> None:

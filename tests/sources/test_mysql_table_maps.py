@@ -26,7 +26,7 @@ def test_signs_and_character_sets_belong_to_their_columns(mysql_database: MysqlD
         return None
 
     binlogs.read(binlog, binlogs.recorded(database.cluster, ["INSERT INTO t (id) VALUES (1)"], database.name), plan)
-    charsets = dict(database.rows("SELECT id, character_set_name FROM information_schema.collations"))
+    charsets = binlogs.collations(database.cluster)
     query = "SELECT column_name, column_type, character_set_name FROM information_schema.columns WHERE table_schema = '{}'"
     today = {name: (str(kind), charset) for name, kind, charset in database.rows(query.format(database.name))}
     (table,) = found

@@ -72,6 +72,9 @@ class TablePlan:
 PlanOf = Callable[[TableMap], TablePlan | None]
 """Asked at every new table map; may raise. None leaves the table out."""
 
+DefaultsOf = Callable[[TableMap, tuple[int, ...], int], "dict[int, bytes | None]"]
+"""Asked for the values of columns (by index) that an insert of this stamp (seconds) leaves out; those that it does not know are missing."""
+
 Unpack = Callable[[bytes, int], Any]
 """Makes a reader (`read(size) -> bytes`) of a zstd stream that announces so many bytes."""
 
@@ -491,6 +494,7 @@ class _Table:
     width: cython.Py_ssize_t
     rows: cython.Py_ssize_t
     columns: list[_Column]
+    defaults: dict[int, Any]
     seq: _Buffer
     txn: _Buffer
     op: _Buffer
@@ -505,6 +509,7 @@ class _Table:
         self.ignored = plan is None
         self.keys = () if plan is None else plan.key
         self.width = len(relation.columns)
+        self.defaults = {}
         self.rows = 0
         readings = [] if plan is None else _readings(relation, plan)
         self.columns = [_Column(found, i in self.keys) for i, found in enumerate(readings)]
@@ -617,6 +622,7 @@ class Decoder:
     plan_of: Any
     places: Any
     unpack: Any
+    defaults_of: Any
     rows_max: cython.Py_ssize_t
     bytes_max: cython.Py_ssize_t
     maps: dict[int, _Table]
@@ -655,9 +661,17 @@ class Decoder:
     server: Any
 
     def __init__(
-        self, plan_of: PlanOf, places: Places, rows_max: int, bytes_max: int, file: str = "", offset: int = 4, unpack: Unpack | None = None
+        self,
+        plan_of: PlanOf,
+        places: Places,
+        rows_max: int,
+        bytes_max: int,
+        file: str = "",
+        offset: int = 4,
+        unpack: Unpack | None = None,
+        defaults_of: DefaultsOf | None = None,
     ) -> None:
-        self.plan_of, self.places, self.unpack = plan_of, places, unpack
+        self.plan_of, self.places, self.unpack, self.defaults_of = plan_of, places, unpack, defaults_of
         self.rows_max, self.bytes_max = rows_max, bytes_max
         self.maps, self.known, self.current = {}, {}, {}
         self.is_open = self.parted = self.begun = False
@@ -954,7 +968,16 @@ class Decoder:
         else:
             self.bytes_all += end
             self.bytes_open += end
+            if op == 1 and _set_bits(p, present, table.width) < table.width:
+                self._left_out(p, table, present)
         return self._each(p, op, at, end, table, present, after, kind == 39)
+
+    @cython.cfunc
+    def _left_out(self, p: cython.p_const_uchar, table: _Table, present: cython.Py_ssize_t) -> cython.int:
+        """Values that the new rows of this event do not have: their columns' defaults."""
+        absent = tuple([i for i in range(table.width) if not _bit(p, present, i)])
+        table.defaults = {} if self.defaults_of is None else self.defaults_of(table.relation, absent, int.from_bytes(p[0:4], "little"))
+        return 0
 
     @cython.cfunc
     def _behind_extra(self, p: cython.p_const_uchar, kind: cython.int, end: cython.Py_ssize_t) -> cython.Py_ssize_t:
@@ -1063,7 +1086,12 @@ class Decoder:
         for i in range(width):
             column = columns[i]
             if not (p[present + (i >> 3)] >> (i & 7)) & 1:
-                raise ValueError(LEFT_OUT)
+                if i not in table.defaults:
+                    raise ValueError(LEFT_OUT)
+                if table.defaults[i] is None:
+                    column.null(row)
+                else:
+                    column.put_text(table.defaults[i])
                 continue
             bit += 1
             if (p[nulls + ((bit - 1) >> 3)] >> ((bit - 1) & 7)) & 1:

@@ -115,7 +115,8 @@ class Rotate:
 @dataclass(frozen=True)
 class Query:
     """A statement that stands in the log as text: DDL; or a change of rows, where the log is not row-based. `charset` is the number of
-    the collation that the client spoke, `sql_mode` as bits; None where the event does not tell. `stamp_s` is the event's own."""
+    the collation that the client spoke, `sql_mode` as bits; None where the event does not tell. `stamp_s` is the event's own: when it
+    began, `took_s` before its end."""
 
     database: str
     text: bytes
@@ -123,6 +124,7 @@ class Query:
     sql_mode: int | None
     stamp_s: int
     error_code: int = 0
+    took_s: int = 0
 
 
 @dataclass(frozen=True)
@@ -270,7 +272,8 @@ def _status(read: Body) -> tuple[int | None, int | None]:
 def query(body: bytes, stamp_s: int, compressed: bool = False, load: bool = False) -> Query:
     """A statement; `load` where it is that of an EXECUTE_LOAD_QUERY, which has 13 bytes more in front."""
     read = Body(body)
-    read.take(8)
+    read.take(4)
+    took_s = read.number(4)
     database_size, error_code, status_size = read.number(1), read.number(2), read.number(2)
     read.take(13 if load else 0)
     charset, sql_mode = _status(Body(read.take(status_size), HEADER_BYTES + read.at))
@@ -278,7 +281,7 @@ def query(body: bytes, stamp_s: int, compressed: bool = False, load: bool = Fals
     if read.take(1) != b"\0":
         raise read.error("A database name without its end")
     text = inflate(read.rest(), HEADER_BYTES + read.at) if compressed else read.rest()
-    return Query(database, text, charset, sql_mode, stamp_s, error_code)
+    return Query(database, text, charset, sql_mode, stamp_s, error_code, took_s)
 
 
 def inflate(data: bytes, offset: int) -> bytes:

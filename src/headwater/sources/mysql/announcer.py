@@ -17,6 +17,7 @@ from headwater.sources.mysql import catalogue, types
 from headwater.sources.mysql.catalogue import Field, Table
 from headwater.sources.mysql.config import MysqlConfig
 from headwater.sources.mysql.connect import connect, rows, translated
+from headwater.sources.mysql.defaults import Defaults
 from headwater.wire import binlog_charsets
 from headwater.wire.binlog import TablePlan
 from headwater.wire.binlog_events import MapColumn, TableMap
@@ -30,12 +31,14 @@ class Announcer:
     """Answers the decoder's table maps. It asks the catalogue in a session of its own, once for each map that is new."""
 
     def __init__(self, config: MysqlConfig, tables: Sequence[TableName]) -> None:
+        self.defaults = Defaults(tables)
         self.framer = Framer(str, lambda relation: (relation.schema, relation.name))
         self.wanted = frozenset(tables)
         self._config = config
         self._session: Session | None = None
         self._charsets: dict[int, str] = {}
         self._known: dict[TableName, TableSchema] = {}
+        self._fields: dict[TableName, list[Field]] = {}
 
     def plan_of(self, relation: TableMap) -> TablePlan | None:
         """How the decoder is to read the table; None for one that nobody wants.
@@ -57,9 +60,18 @@ class Announcer:
                 kind="slot_lost",
             )
         self._known[name] = TableSchema(name, tuple(field.column for field in found))
+        self._fields[name] = found
         self.framer.announced(relation, self._known[name])
         key = tuple(i for i, field in enumerate(found) if field.column.key)
         return TablePlan(key, tuple(_plan(field) for field in found))
+
+    def defaults_of(self, relation: TableMap, absent: tuple[int, ...], stamp_s: int) -> dict[int, bytes | None]:
+        """What an insert of that time leaves to the defaults of these columns, as far as it can be known."""
+        name = TableName(relation.schema, relation.name)
+        fields = {at: self._fields[name][at] for at in absent}
+        with translated(f"Asking for defaults of the table {name} in {self._config.place}"):
+            found = self.defaults.of(name, list(fields.values()), stamp_s, lambda: self.session)
+        return {at: found[field.column.name] for at, field in fields.items() if field.column.name in found}
 
     def schema(self, table: TableName) -> TableSchema:
         """How the table was when the log announced it last; otherwise as it is today, without columns where it is gone."""

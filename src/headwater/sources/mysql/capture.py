@@ -45,7 +45,7 @@ class MysqlLog:
         self._box = Box(QUEUE_BYTES_MAX)
         self._closed = False
         file, offset = ("", lineage.BEGINNING) if start.by_gtids else (start.after.file, start.after.offset)
-        decoder = Decoder(announcer.plan_of, places, FRAME_ROWS_MAX, FRAME_BYTES_MAX, file, offset, replica.unpack)
+        decoder = Decoder(announcer.plan_of, places, FRAME_ROWS_MAX, FRAME_BYTES_MAX, file, offset, replica.unpack, announcer.defaults_of)
         self._reader = Reader(stream, decoder, announcer, places, self._box, start.known)
         self._reader.start()
 
@@ -75,13 +75,14 @@ class MysqlLog:
 
 @dataclass(frozen=True)
 class Start:
-    """Where a log is opened: behind `after`, which is a place of another server where `by_gtids`."""
+    """Where a log is opened: behind `after`, which is a place of another server where `by_gtids`, or `at_end`."""
 
     after: Position
     by_gtids: bool
     identity: lineage.Identity
     known: Known
     stamp_margin_us: int
+    at_end: bool
 
 
 def open_log(config: MysqlConfig, tables: Sequence[TableName], after: str | None, new_history: bool, trail: Trail = NO_TRAIL) -> MysqlLog:
@@ -91,6 +92,8 @@ def open_log(config: MysqlConfig, tables: Sequence[TableName], after: str | None
     try:
         with translated(f"Preparing the log of {config.place}"):
             start = _prepare(session, config, None if after is None else positions.parse(after), new_history, trail)
+        if start.at_end:
+            announcer.defaults.opened_s = start.known.clock_us() // 1_000_000
         places = Places(start.after, session.mariadb, start.identity.server, start.by_gtids)
         stream = _start(session, config, start)
         return MysqlLog(stream, announcer, places, start)
@@ -107,9 +110,10 @@ def _prepare(session: Session, config: MysqlConfig, after: Position | None, new_
     fresh = joined.after is None or bool(joined.reason)
     place = lineage.end_of_log(session) if fresh or joined.after is None else joined.after
     known = Known(lineage.log_files(session), _offset_us(session))
+    at_end = place.place == lineage.end_place(session)
     margin_us = 0 if session.since(None, (8, 0, 1)) else STAMP_MARGIN_US
     by_gtids = joined.by_gtids and not fresh
-    return Start(after if by_gtids and after else place, by_gtids, lineage.identify(session), known, margin_us)
+    return Start(after if by_gtids and after else place, by_gtids, lineage.identify(session), known, margin_us, at_end and not by_gtids)
 
 
 def _offset_us(session: Session) -> int:

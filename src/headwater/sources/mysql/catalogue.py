@@ -99,7 +99,7 @@ def look(connection: Session, wanted: Sequence[TableName]) -> dict[TableName, Ta
     found = {}
     for name, described in columns.items():
         index, key = keys.get(name, ("", ()))
-        fields = tuple(_field(row, key, checks.get(name, frozenset())) for row in described)
+        fields = tuple(_field(row, key, checks.get(name, frozenset()), connection.mariadb) for row in described)
         found[name] = _table(name, about[name], fields, index == "PRIMARY")
     return found
 
@@ -156,7 +156,7 @@ def _table(name: TableName, about: dict[str, Any], fields: tuple[Field, ...], pr
     return Table(schema, fields, _text(about["engine"] or ""), int(about["estimate"] or 0), int(about["bytes"] or 0), primary)
 
 
-def _field(row: dict[str, Any], key: tuple[str, ...], checks: frozenset[str]) -> Field:
+def _field(row: dict[str, Any], key: tuple[str, ...], checks: frozenset[str], mariadb: bool) -> Field:
     name, spelled, kind, extra = (_text(row[part] or "") for part in ("called", "type", "kind", "extra"))
     kind = kind.lower()
     charset = types.charset_of(kind, _text(row["charset"] or ""))
@@ -167,7 +167,7 @@ def _field(row: dict[str, Any], key: tuple[str, ...], checks: frozenset[str]) ->
         key=name in key,
         nullable=row["nullable"] == "YES",
         writable=not generated,
-        type_id=types.from_catalogue(spelled, kind, charset, int(row["bytes"] or 0)),
+        type_id=types.from_catalogue(spelled, "varbinary" if mariadb and kind == "vector" else kind, charset, int(row["bytes"] or 0)),
         base=mysql_types.base(spelled, charset or None, json=f"json_valid({quote(name)})" in checks),
     )
     return Field(

@@ -23,6 +23,7 @@ from headwater.sources.mysql.announcer import Announcer
 from headwater.sources.mysql.connect import source_error
 from headwater.sources.mysql.ddl import effects
 from headwater.sources.mysql.gtids import Places
+from headwater.sources.mysql.positions import Position
 from headwater.sources.mysql.prepared import Prepared
 from headwater.sources.mysql.replica import LogEnded, Stream
 from headwater.wire import binlog, binlog_charsets
@@ -175,7 +176,7 @@ class Reader(threading.Thread):
         if text[:3].upper() == "XA ":
             self._end_prepared(text)
             return
-        found = effects(text, query.database, self._announcer.wanted, query.sql_mode)
+        found = effects(text, query.database, self._announcer.wanted)
         if not self._decoder.open:
             self._flush()
         self._decoder.forget_tables()
@@ -185,6 +186,8 @@ class Reader(threading.Thread):
             decoder = self._decoder
             self._put((told(op, schema, decoder.position, decoder.begun_us, decoder.clock_us),), 0)
         self._announcer.forget(effect.table for effect in found if effect.what != "emptied")
+        place = Position(self._decoder.log_file, self._decoder.log_offset).place
+        self._announcer.defaults.statement(text, query.stamp_s + query.took_s, place)
 
     def _text(self, query: Query) -> str:
         convert = binlog_charsets.converter(self._announcer.charset(query.charset))

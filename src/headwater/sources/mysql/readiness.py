@@ -175,6 +175,10 @@ def _table(
         return
     yield from _engine(name, table)
     image = variables.get("binlog_row_image", "FULL")
+    virtual = next((field.column.name for field in table.fields if field.virtual), None)
+    if image.upper() == "MINIMAL" and connection.mariadb and virtual is not None:
+        what = f"With binlog_row_image = MINIMAL the log does not tell changes of virtual columns, as {virtual} of {name} is one."
+        yield Finding(what, "Run: SET GLOBAL binlog_row_image = 'FULL'; and put it in the configuration.", name)
     if image.upper() not in ("FULL", "FULL_NODUP") and not table.schema.key:
         what = f"The log does not hold whole rows (binlog_row_image is {image}), by which rows of {name}, which has no key, are found."
         yield Finding(what, "Run: SET GLOBAL binlog_row_image = 'FULL'; and put it in the configuration; or give the table a key.", name)

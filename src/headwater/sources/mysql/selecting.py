@@ -49,8 +49,13 @@ def select(name: TableName, fields: Sequence[Field], key: Sequence[Field], chunk
     conditions = [compared(key, ">", chunk.after)] if chunk.after is not None else []
     conditions += [compared(key, "<=", chunk.upto)] if chunk.upto is not None else []
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    expressions = ", ".join(_expression(field) for field in fields)
+    expressions = ", ".join(expression(field, quote(field.column.name)) for field in fields)
     return f"SELECT {expressions} FROM {quote(name.schema, name.name)}{where}"  # noqa: S608  identifiers and literals are quoted
+
+
+def expression(field: Field, value: str) -> str:
+    """SQL that gives a value of this column so that `row_kinds` makes its common text of it."""
+    return f"{value} * 1e0" if field.kind in _APPROXIMATE and field.column.type != "double" else value
 
 
 def row_kinds(fields: Sequence[Field]) -> bytes:
@@ -87,11 +92,6 @@ def literal(field: Field, text: str) -> str:
     if kind in types.BYTES:
         return f"X'{bytes.fromhex(text.removeprefix(chr(92) + 'x')).hex()}'"
     return f"'{escape_string(text.removesuffix('+00') if kind == 'timestamp' else text)}'"
-
-
-def _expression(field: Field) -> str:
-    name = quote(field.column.name)
-    return f"{name} * 1e0" if field.kind in _APPROXIMATE and field.column.type != "double" else name
 
 
 def _row_kind(field: Field) -> int:
