@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -30,6 +31,9 @@ from headwater.clusters import (
 )
 from tests.databases import AnyDatabase, Database, MysqlDatabase, create
 from tests.pairs import POSTGRES, Sides
+from tests.scratch import use_memory
+
+use_memory()
 
 INSTALLATIONS = find_postgres()
 BOTH = list(dict.fromkeys(INSTALLATIONS[:1] + INSTALLATIONS[-1:]))
@@ -86,7 +90,8 @@ def pytest_report_header() -> str:
         if source.exists() and module.stat().st_mtime < source.stat().st_mtime:
             raise pytest.UsageError(f"{module.name} is older than {source.name}; run `make setup` (or delete it)")
     servers = ", ".join([*(str(i.bin) for i in BOTH), *(i.name for i in MYSQL_LIKES if isinstance(i, MysqlInstallation))])
-    return f"headwater: {'compiled' if compiled else 'uncompiled'} decoder; servers: {servers}"
+    decoder = "compiled" if compiled else "uncompiled"
+    return f"headwater: {decoder} decoder; servers: {servers}; everything temporary in {tempfile.gettempdir()}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

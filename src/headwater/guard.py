@@ -112,6 +112,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(ORPHAN_END_S)
     child.kill()
+    child.wait()  # nothing shall write any more where things are about to be removed
 
 
 if __name__ == "__main__":

@@ -63,9 +63,12 @@ def test_a_wrong_password_is_refused(make_cluster: ClusterFactory) -> None:
         psycopg.connect(cluster.dsn(), password="not it")
 
 
-def test_a_server_that_can_not_start_says_why(make_cluster: ClusterFactory) -> None:
-    with pytest.raises(ClusterError, match="no_such_setting"):
-        make_cluster(settings={"no_such_setting": "1"})
+def test_a_server_that_can_not_start_says_why_and_leaves_nothing() -> None:
+    cluster = PrivatePostgres(settings={"no_such_setting": "1"})
+    with pytest.raises(ClusterError, match="no_such_setting"), cluster:
+        pytest.fail("it has started")
+    assert cluster.directory is not None
+    assert not cluster.directory.exists()
 
 
 def test_closing_leaves_nothing_behind() -> None:
