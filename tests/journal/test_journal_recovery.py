@@ -6,7 +6,6 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
@@ -17,6 +16,7 @@ from headwater.journal import EmbeddedJournalWriter, layout
 from headwater.ports.journal import Retention
 from tests.journal import histories
 from tests.journal.conftest import Journals
+from tests.small_disks import small_disk
 
 ROOT = Path(__file__).parents[2]
 NEVER = 1 << 60
@@ -206,29 +206,20 @@ def _reads_true(journals: Journals, directory: Path) -> bool:
     return True
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    mounted = tmp_path / "small"
-    mounted.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(mounted)], check=False, capture_output=True)
-    if made.returncode:
-        pytest.skip("mounting is not allowed here")
-    yield mounted
-    subprocess.run(["umount", "--lazy", str(mounted)], check=True)
+def test_a_full_disk_keeps_nothing_of_the_call_and_goes_on_when_there_is_space(journals: Journals, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small", 8) as disk:
+        _fill_up_and_go_on(journals, disk)
 
 
-def test_a_full_disk_keeps_nothing_of_the_call_and_goes_on_when_there_is_space(journals: Journals, small_disk: Path) -> None:
-    filler = small_disk / "filler"
+def _fill_up_and_go_on(journals: Journals, disk: Path) -> None:
+    filler = disk / "filler"
     filler.write_bytes(b"x" * (7 * MIB))
-    writer = journals.writer(small_disk / "journal")
+    writer = journals.writer(disk / "journal")
     with pytest.raises(JournalError) as raised:
         _append_until(writer, 100_000)
     assert raised.value.kind == "journal_full"
     kept = writer.end()
-    reader = journals.reader(small_disk / "journal")
+    reader = journals.reader(disk / "journal")
     assert reader.end() == kept
     assert histories.check(list(reader.read(0)), 0) == kept.next_offset
     filler.unlink()
