@@ -51,7 +51,7 @@ def test_clock(tmp_path: Path, make_cluster: ClusterFactory) -> None:
     (site / "sitecustomize.py").write_text(STEPPED_TIME.format(path=str(clock)))
     paths = f"{site}:{Path(headwater.__file__).parents[1]}"
     with stage(tmp_path, make_cluster(BOTH[-1]), make_cluster(BOTH[-1]), Setting(environment={"PYTHONPATH": paths})) as made:
-        play(made, [*clock_faults(clock), killed("apply"), killed("capture")], rounds=25)
+        play(made, [*clock_faults(clock), killed("apply"), killed("capture")], rounds=15)
         stepped(clock, 0).strike(made, made.random)
         made.finish()
         made.leave()

@@ -19,6 +19,6 @@ pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(TIMEOUT_S
 
 def test_connections(tmp_path: Path, make_cluster: ClusterFactory) -> None:
     with stage(tmp_path, make_cluster(BOTH[0]), make_cluster(BOTH[-1]), Setting()) as made:
-        play(made, CONNECTIONS, rounds=80)
+        play(made, CONNECTIONS, rounds=40)
         made.finish()
         made.leave()

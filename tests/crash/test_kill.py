@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(TIMEOUT_S
 
 def test_processes_killed_and_frozen(tmp_path: Path, make_cluster: ClusterFactory) -> None:
     with stage(tmp_path, make_cluster(BOTH[0]), make_cluster(BOTH[-1]), Setting()) as made:
-        play(made, PROCESSES, rounds=50)
+        play(made, PROCESSES, rounds=30)
         made.finish()
         made.leave()
 

@@ -19,6 +19,6 @@ pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(TIMEOUT_S
 
 def test_servers(tmp_path: Path, make_cluster: ClusterFactory) -> None:
     with stage(tmp_path, make_cluster(BOTH[-1]), make_cluster(BOTH[-1]), Setting()) as made:
-        play(made, SERVERS, rounds=40)
+        play(made, SERVERS, rounds=25)
         made.finish()
         made.leave()
