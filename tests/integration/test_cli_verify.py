@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from headwater.client import Client
-from headwater.clusters import PrivatePostgres
-from tests.databases import Database, wait_until
+from tests.databases import wait_until
+from tests.pairs import Sides, on
 from tests.programs import Service, follow, headwater, initialised, state
 
 TABLE = "CREATE TABLE kept (id bigint PRIMARY KEY, word text)"
 
 
-def test_a_damaged_target_is_found_repaired_and_verified_after_a_reset(
-    tmp_path: Path, newest_cluster: PrivatePostgres, make_database: Callable[[PrivatePostgres], Database]
-) -> None:
-    source_database, newest_database = make_database(newest_cluster), make_database(newest_cluster)
+@on("oldest-newest", "mysql-mariadb")
+def test_a_damaged_target_is_found_repaired_and_verified_after_a_reset(tmp_path: Path, sides: Sides) -> None:
+    source, target = sides
     (tmp_path / "headwater.toml").write_text("[verify]\nafter_reset = true\n")
-    source_database.run(TABLE, "INSERT INTO kept SELECT i, md5(i::text) FROM generate_series(1, 500) i")
-    newest_database.run(TABLE)
+    source.run(TABLE, f"INSERT INTO kept SELECT i, concat('w', i) FROM {source.series(1, 500)}")
+    target.run(TABLE)
     made = initialised(tmp_path)
     with Service(tmp_path, made) as service, service.client() as client:
-        task_id = follow(client, made["app_id"], source_database, newest_database)
+        task_id = follow(client, made["app_id"], source, target)
         wait_until(lambda: state(client, task_id) == "following", 60, "it follows")
-        newest_database.run("DELETE FROM kept WHERE id = 7", "UPDATE kept SET word = 'wrong' WHERE id = 9")
+        target.run("DELETE FROM kept WHERE id = 7", "UPDATE kept SET word = 'wrong' WHERE id = 9")
         access = {f"HEADWATER_{name.upper()}": str(made[name]) for name in ("access_key", "secret_key", "project_id", "instance_id")}
         environment = {**access, "HEADWATER_ENDPOINT": service.address, "COLUMNS": "200"}
         told = headwater("task", "verify", task_id, "--repair", environment=environment)
         assert told.returncode == 0, told.stdout + told.stderr
         assert all(words in told.stdout for words in ("repaired", "(7): missing, repaired", "(9): differing, repaired"))
-        assert newest_database.rows("SELECT count(*) FROM kept WHERE word = md5(id::text)") == [(500,)]
+        assert target.rows("SELECT count(*) FROM kept WHERE word = concat('w', id)") == [(500,)]
         client.reset(task_id)
         newest = wait_until(lambda: _ended_after_reset(client, task_id), 60, "the verification after the reset")
         assert newest is not None
