@@ -135,7 +135,7 @@ def await_exactly_the_same(world: ResetWorld[AnyDatabase]) -> None:
     world.await_state("one", "following", "catching_up")
 
 
-@on(*POSTGRES, "oldest-mariadb", "mariadb-mariadb")
+@on(POSTGRES[0], "oldest-mariadb", "mariadb-mariadb")
 def test_each_change_of_a_table_without_a_key_is_applied_once(world: ResetWorld[AnyDatabase]) -> None:
     with Writers(world) as writers:
         world.wish("one", True)
@@ -151,7 +151,7 @@ def test_each_change_of_a_table_without_a_key_is_applied_once(world: ResetWorld[
     await_exactly_the_same(world)
 
 
-@on(*POSTGRES, "mariadb-newest")
+@on(POSTGRES[1], "mysql-newest")
 def test_a_reset_copies_a_table_without_a_key_again_and_says_so(world: ResetWorld[AnyDatabase]) -> None:
     world.wish("one", True)
     world.await_state("one", "following")

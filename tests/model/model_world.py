@@ -1,4 +1,6 @@
-"""One source, one journal, several tasks and one target, all scripted, under the real engine and the real reset service.
+"""One source, one journal, several tasks and one target, under the real engine and the real reset service.
+
+Source and target are scripted, or real ones behind the same seams (`real_source.py`, `real_target.py`).
 
 Everything happens in one thread and in an order that the test chooses: a capture or an apply is a call that ends by itself once
 nothing is left to do, or at a scripted crash. After each commit of a run the promises are checked.
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -25,10 +27,10 @@ from headwater.engine.capture import CaptureJob, capture
 from headwater.engine.control import Control
 from headwater.engine.followed import MemoryNote
 from headwater.ports.dirty import DirtyRecord
-from headwater.ports.journal import Retention
+from headwater.ports.journal import Placed, Retention
 from headwater.ports.runtime import ApplyReport, CaptureReport
 from headwater.ports.store import DataSource, Mapping, Reset, Scope, Task
-from headwater.ports.target import Checkpoint, CopyState
+from headwater.ports.target import Checkpoint, CopyState, TableState, Target, TargetRun
 from headwater.sealing import RowSeal, row_key
 from headwater.services.data_sources import Connections
 from headwater.services.locks import TaskLocks
@@ -37,6 +39,7 @@ from headwater.testing import Crash, FaultScript, MemoryJournal, MemoryStore, Me
 from headwater.testing.rows import Key, Row, sorted_rows
 from headwater.testing.source import State
 from headwater.testing.target import MemoryTargetRun
+from headwater.testing.target.target import CommitHook
 
 SCOPE = Scope("p" * 32, "instance")
 OPERATIONS = frozenset({"INSERT", "UPDATE", "DELETE"})
@@ -75,9 +78,9 @@ class Route:
         """What the target has of a source row."""
         return {target: row.get(source) for source, target in self.columns}
 
-    def pairs(self) -> tuple[ColumnPair, ...]:
-        """As the store has them."""
-        shapes = {c.name: ColumnShape.of(self.source, c) for c in self.source.columns}
+    def pairs(self, source: TableSchema) -> tuple[ColumnPair, ...]:
+        """As the store has them, with the source table as it is now."""
+        shapes = {c.name: ColumnShape.of(source, c) for c in source.columns}
         return tuple(ColumnPair(source, target, source in self.source.key, shapes[source]) for source, target in self.columns)
 
 
@@ -175,17 +178,34 @@ class Quiet:
         """The clocks of source and service are one here."""
 
 
+@dataclass
+class Sides:
+    """What stands on the two sides of a world, and the time there."""
+
+    faults: FaultScript
+    clock: MovedClock
+    source: ModelSource
+    target: ModelTarget
+
+
+def scripted(part_rows: int) -> Sides:
+    """Both in memory."""
+    faults, clock = FaultScript(), MovedClock()
+    target = WatchedTarget(target_tables(), faults)
+    target.tables_by_name[STRICT].refuses = refused
+    return Sides(faults, clock, ModelSource(TABLES.values(), clock, faults, TOAST, part_rows=part_rows, group=3), target)
+
+
 class World:
     """See the module."""
 
-    def __init__(self, part_rows: int = 4, dirty_rows_max: int = 2) -> None:
-        self.faults = FaultScript()
-        self.clock = MovedClock()
-        self.source = ScriptedSource(TABLES.values(), self.clock, self.faults, TOAST, part_rows=part_rows, group=3)
+    def __init__(self, part_rows: int = 4, dirty_rows_max: int = 2, sides: Sides | None = None) -> None:
+        sides = sides or scripted(part_rows)
+        self.faults, self.clock = sides.faults, sides.clock
+        self.source, self.target = sides.source, sides.target
+        self.schemas = {schema.table: schema for schema in target_tables()}
         self.journal = MemoryJournal(faults=self.faults)
         self.note = MemoryNote()
-        self.target = WatchedTarget(target_tables(), self.faults)
-        self.target.tables_by_name[STRICT].refuses = refused
         self.dirty_rows_max = dirty_rows_max
         self.store = MemoryStore(self.faults)
         self.positions: dict[int, int] = {}  # offset -> number of the source's transaction
@@ -200,11 +220,13 @@ class World:
     def _save_metadata(self) -> None:
         for name in ("source", "target"):
             self.store.save_data_source(DataSource(name, SCOPE, "app", name, "POSTGRESQL", "", {}, {}, 0, 0))
+        described = self.source.describe(list(TABLES))
         for task_id, routes in TASKS.items():
             self.store.save_task(combined_task(task_id))
             for r in routes:
                 names = (str(r.source.table), str(r.target))
-                self.store.save_mapping(Mapping(r.id, task_id, *names, r.pairs(), (), (), (), "MANUAL", 100, 0))
+                pairs = r.pairs(described[r.source.table])
+                self.store.save_mapping(Mapping(r.id, task_id, *names, pairs, (), (), (), "MANUAL", 100, 0))
 
     def restart(self) -> None:
         """The service starts anew: all that it had in memory is gone."""
@@ -239,8 +261,8 @@ class World:
         assert data_source is not None
         consent = self._use_consent if data_source.history > self.history_used else None
         keep = Retention(1 << 60, 1 << 60, 1 << 60)
-        job = CaptureJob(self.source, tables, writer, self.journal.reader(), keep, renewal=consent, note=self.note)
-        control = Steered(self._captured, lambda: None)
+        job = CaptureJob(self.source, [*tables, *self.source.always], writer, self.journal.reader(), keep, renewal=consent, note=self.note)
+        control = Steered(self._captured(self.source.end_of_log()), lambda: None)
         try:
             capture(job, control, self.clock)
         finally:
@@ -251,14 +273,17 @@ class World:
         assert data_source is not None
         self.history_used = data_source.history
 
-    def _captured(self) -> bool:
-        end = self.journal.end()
-        return end.position is not None and int(end.position) >= len(self.source.log)
+    def _captured(self, end: str) -> Callable[[], bool]:
+        """Whether the journal has everything before a place."""
+
+        def done() -> bool:
+            position = self.journal.end().position
+            return position is not None and self.source.reached(position, end)
+
+        return done
 
     def _note_positions(self) -> None:
-        for placed in self.journal.history.frames:
-            for i, position in enumerate(placed.frame.transactions.column("position").to_pylist()):
-                self.positions[placed.first_offset + i] = int(position or 0)
+        self.positions |= self.source.numbers(self.journal.history.frames)
 
     def start(self, task_id: str, commits: int | None = None) -> None:
         """Start a run as the supervisor does, and let it run until it follows, or until it has made so many commits."""
@@ -270,9 +295,12 @@ class World:
         made = self.faults.seen.count("target.commit:after")
         control = Steered(lambda: self._ended(control, made, commits), self.capture)
         policy = DirtyPolicy(self.dirty_rows_max)
-        job = ApplyJob(task_id, epoch, mappings, self.source, self.target, self.journal.reader, 1, 0, policy, SEAL)
+        job = ApplyJob(task_id, epoch, mappings, self.source, self.target, self.journal.reader, 1, 0, policy, SEAL, self._follows)
         self.commits.pop(task_id, None)
         apply(job, control, self.clock)
+
+    def _follows(self, tables: Sequence[TableName]) -> bool:
+        return self.note.read().following.issuperset(str(table) for table in tables)
 
     def _ended(self, control: Control, made: int, commits: int | None) -> bool:
         if commits is not None and self.faults.seen.count("target.commit:after") - made >= commits:
@@ -293,7 +321,7 @@ class World:
         held = [opened(task_id, record) for record in self.set_aside(task_id) if record.target_table == str(table)]
         if not held:
             return self.target.rows(table)
-        schema = self.target.tables_by_name[table].schema
+        schema = self.schemas[table]
         rows = {tuple(row[name] for name in schema.key): row for row in self.target.rows(table)}
         for row in held:
             key = tuple(row.values[name] for name in schema.key)
@@ -305,8 +333,7 @@ class World:
 
     def set_aside(self, task_id: str) -> list[DirtyRecord]:
         """The records of a task whose rows are kept: open ones, and discarded ones until their key changes again."""
-        place = self.target.places.get(task_id)
-        return [record for record in place.dirty.values() if record.sealed_row is not None] if place else []
+        return self.target.held(task_id)
 
     def source_rows(self, task_id: str, state: State) -> dict[str, list[Row]]:
         """What the target tables of a task would be in this state of the source: of several tables into one, the join by key."""
@@ -315,7 +342,7 @@ class World:
             rows = found.setdefault(route.target, {})
             for key, row in state[route.source.table].items():
                 rows[key] = {**rows.get(key, {}), **route.row(row)}
-        return {name.name: self._filled(self.target.tables_by_name[name].schema, rows) for name, rows in found.items()}
+        return {name.name: self._filled(self.schemas[name], rows) for name, rows in found.items()}
 
     @staticmethod
     def _filled(schema: TableSchema, rows: dict[Key, Row]) -> list[Row]:
@@ -388,19 +415,18 @@ class World:
 
     def _confirmed(self, position: str) -> None:
         """P1, at each word to the source."""
-        assert int(position) <= int(self.journal.history.position or 0), "confirmed to the source before it was durable"
+        durable = self.journal.history.position
+        assert durable is not None, "confirmed before anything was durable"
+        assert self.source.reached(durable, position), "confirmed to the source before it was durable"
 
     def zombies_try(self) -> None:
         """Every run that was ever opened wakes up and tries to commit; those with an old epoch must fail (P4)."""
-        for task_id, epoch, run in self.target.runs:
-            place = self.target.place(task_id)
-            if place is not None and place.epoch > epoch:
-                self._zombie_tries(run, replace(place, epoch=epoch))
-
-    @staticmethod
-    def _zombie_tries(run: MemoryTargetRun, checkpoint: Checkpoint) -> None:
-        with pytest.raises(Fenced):
-            run.commit(checkpoint)
+        for woken in list(self.target.runs):
+            place = self.target.place(woken.task_id)
+            if place is not None and place.epoch > woken.epoch:
+                with pytest.raises(Fenced):
+                    woken.run.commit(replace(place, epoch=woken.epoch))
+                self.target.refused(woken)
 
     def _committed(self, task_id: str, checkpoint: Checkpoint) -> None:
         """P2 and P3 and the limit of dirty rows, after each commit of a run."""
@@ -409,7 +435,7 @@ class World:
             assert checkpoint.offset >= last.offset, "a run went backward"
         self.commits[task_id] = checkpoint
         assert sum(record.state == "open" for record in self.set_aside(task_id)) <= self.dirty_rows_max, "more is set aside than may be"
-        states = self.target.look(task_id)[1]
+        states = self.target.states(task_id)
         copied = all(states.get(m.id) is not None and states[m.id].state is CopyState.COPIED for m in self.store.mappings(task_id))
         if copied and checkpoint.offset is not None and checkpoint.offset >= checkpoint.exact_from:
             self.exact_commits += 1
@@ -425,18 +451,89 @@ class World:
         assert rows in wanted, f"task {task_id} at offset {offset} shows a state that its source never had: {rows} is none of {wanted}"
 
 
+class ModelSource(ScriptedSource):
+    """The scripted source, and what a world asks of it beside the port."""
+
+    always: tuple[TableName, ...] = ()
+    """Tables that capture follows whatever tasks there are."""
+    large_bytes = 0
+    """How long values of large columns are at least."""
+    commits_by_itself: frozenset[str] = frozenset()
+    """What can't be part of a transaction."""
+
+    def end_of_log(self) -> str:
+        """A place behind all that is committed."""
+        return str(len(self.log))
+
+    def numbers(self, frames: Iterable[Placed]) -> dict[int, int]:
+        """By offset of the journal the number of the source's transaction there."""
+        texts = ((placed, placed.frame.transactions.column("position").to_pylist()) for placed in frames)
+        return {placed.first_offset + i: int(position or 0) for placed, positions in texts for i, position in enumerate(positions)}
+
+
+@dataclass(frozen=True)
+class Woken:
+    """A run that somebody opened once, and that may wake up at any time."""
+
+    task_id: str
+    epoch: int
+    run: TargetRun
+
+
+class ModelTarget(Target, Protocol):
+    """A target, and what a world asks of it beside the port. `on_commit` functions are called after each commit of a run."""
+
+    on_commit: list[CommitHook]
+    runs: list[Woken]
+
+    def rows(self, table: TableName) -> list[Row]:
+        """The committed rows of a table, by key; without one, by their values."""
+
+    def place(self, task_id: str) -> Checkpoint | None:
+        """The checkpoint as it stands."""
+
+    def states(self, task_id: str) -> dict[str, TableState]:
+        """How far its copies are, by mapping id."""
+
+    def held(self, task_id: str) -> list[DirtyRecord]:
+        """The records of set-aside rows, with the rows."""
+
+    def spoil(self, table: TableName, key: Key, row: Row) -> None:
+        """Put a row in behind the product's back, in place of the one with this key. Without a key: add it."""
+
+    def refused(self, woken: Woken) -> None:
+        """This one has tried, in vain."""
+
+
 class WatchedTarget(MemoryTarget):
     """A target that puts every run that is opened on record."""
 
     def __init__(self, schemas: Iterable[TableSchema], faults: FaultScript) -> None:
         super().__init__(schemas, faults)
-        self.runs: list[tuple[str, int, MemoryTargetRun]] = []
+        self.runs: list[Woken] = []
 
     def open(self, task_id: str, epoch: int, mappings: Sequence[TableMapping] = ()) -> MemoryTargetRun:
         """See `Target.open`."""
         run = super().open(task_id, epoch, mappings)
-        self.runs.append((task_id, epoch, MemoryTargetRun(self, task_id, epoch)))
+        self.runs.append(Woken(task_id, epoch, MemoryTargetRun(self, task_id, epoch)))
         return run
+
+    def states(self, task_id: str) -> dict[str, TableState]:
+        """See `ModelTarget`."""
+        return dict(self.places[task_id].states) if task_id in self.places else {}
+
+    def held(self, task_id: str) -> list[DirtyRecord]:
+        """See `ModelTarget`."""
+        place = self.places.get(task_id)
+        return [record for record in place.dirty.values() if record.sealed_row is not None] if place else []
+
+    def spoil(self, table: TableName, key: Key, row: Row) -> None:
+        """See `ModelTarget`."""
+        held = self.tables_by_name[table]
+        held.rows[key if held.schema.key else (b"nonsense",)] = row
+
+    def refused(self, woken: Woken) -> None:
+        """See `ModelTarget`: it may try again."""
 
 
 def without_waiting(patch: pytest.MonkeyPatch) -> None:

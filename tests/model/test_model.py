@@ -18,11 +18,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from headwater.domain.changes import FIXED_COLUMNS, Op
 from headwater.domain.errors import TargetError
 from headwater.domain.tables import Column, TableName
+from headwater.ports.dirty import DirtyRecord
 from headwater.ports.journal import Retention
 from headwater.services.errors import ServiceError
 from headwater.testing.rows import Key, Row
 from headwater.testing.source import OpenTransaction
-from tests.model.model_world import TABLES, TASKS, D, Route, World, without_waiting
+from tests.model.model_world import TABLES, TASKS, D, ModelSource, Route, World, without_waiting
 
 NAMES = sorted(TABLES)
 ACTIONS = ("insert", "insert", "update", "update", "update", "delete", "move", "truncate", "alter")
@@ -45,6 +46,19 @@ steps = st.one_of(st.none(), st.integers(1, 60))
 def key_of(table: TableName, number: int) -> tuple[str, ...]:
     """One of a few keys, so that they meet again and again."""
     return (str(number),) if len(TABLES[table].key) == 1 else (str(number % 2), str(number // 2))
+
+
+def pieces(wanted: Sequence[Change], alone: frozenset[str]) -> Iterator[list[Change]]:
+    """The transactions that are made of what is wanted as one, where some actions stand in none with others."""
+    together: list[Change] = []
+    for change in wanted:
+        if ACTIONS[change[1]] not in alone:
+            together.append(change)
+            continue
+        yield from filter(None, (together, [change]))
+        together = []
+    if together:
+        yield together
 
 
 def make(transaction: OpenTransaction, wanted: Sequence[Change]) -> None:
@@ -78,9 +92,11 @@ def alter(transaction: OpenTransaction, table: TableName) -> None:
 
 def change(transaction: OpenTransaction, table: TableName, action: str, key: tuple[str, ...], new_key: tuple[str, ...], value: int) -> None:
     """One change. An "insert" of a row that stands updates it, its large column included."""
-    columns = transaction.source.schemas[table].columns
+    source = transaction.source
+    assert isinstance(source, ModelSource)
+    columns = source.schemas[table].columns
     names = [c.name for c in columns if c.key]
-    large = {c.name: f"doc {value}" for c in columns if c.name == "doc"}
+    large = {c.name: f"doc {value}".ljust(source.large_bytes, ".") for c in columns if c.name == "doc"}
     small = {c.name: value for c in columns if c.name in ("v", "w", "x")}
     if action == "truncate":
         transaction.truncate(table)
@@ -115,9 +131,13 @@ def change_bag(transaction: OpenTransaction, table: TableName, action: str, numb
 class Model(RuleBasedStateMachine):
     """What can happen to a Headwater."""
 
+    def open_world(self, part_rows: int, rows_max: int) -> World:
+        """A fresh one."""
+        return World(part_rows, rows_max)
+
     @initialize(before=st.lists(changes, max_size=3), part_rows=st.sampled_from([3, 100]), rows_max=st.sampled_from([2, 100]))
     def begin(self, before: list[list[Change]], part_rows: int, rows_max: int) -> None:
-        self.world = World(part_rows, rows_max)
+        self.world = self.open_world(part_rows, rows_max)
         for wanted in before:
             self.transact(wanted, 0, 0)
 
@@ -125,8 +145,9 @@ class Model(RuleBasedStateMachine):
     def transact(self, wanted: list[Change], later_us: int, earlier_us: int) -> None:
         """A transaction, at times with a stamp before that of its predecessor."""
         self.world.clock.move(later_us / 1e6)
-        with self.world.source.transaction(self.world.clock.now_us() - earlier_us) as transaction:
-            make(transaction, wanted)
+        for piece in pieces(wanted, self.world.source.commits_by_itself):
+            with self.world.source.transaction(self.world.clock.now_us() - earlier_us) as transaction:
+                make(transaction, piece)
 
     @rule(crash=steps)
     def capture(self, crash: int | None) -> None:
@@ -257,7 +278,7 @@ class Model(RuleBasedStateMachine):
 
     def reset_to(self, task_id: str, moment: int | None) -> bool:
         """Reset, and hold the new place against what it promises; False where it was refused."""
-        before = self.world.target.place(task_id)
+        before, held = self.world.target.place(task_id), self.world.set_aside(task_id)
         try:
             done = self.world.reset(task_id, moment)
         except ServiceError as error:
@@ -266,37 +287,45 @@ class Model(RuleBasedStateMachine):
             assert self.world.target.place(task_id) == before or self.world.store.resets(task_id, "done")
             return False
         assert done.outcome == "done"
+        self.check_forgotten(task_id, moment, held)
         if moment is not None:
             self.check_nothing_missed(task_id, moment)
         return True
+
+    def check_forgotten(self, task_id: str, moment: int | None, held: list[DirtyRecord]) -> None:
+        """What was set aside of tables that are copied again is forgotten: the copy finds it anew. All else stays as it is."""
+        keyed = {route.id for route in TASKS[task_id] if route.source.key}
+        kept = [record for record in held if moment is not None and record.mapping_id in keyed]
+        assert self.world.set_aside(task_id) == kept, "a reset forgets the set-aside rows of what is copied again, and no others"
 
     def check_nothing_missed(self, task_id: str, moment: int) -> None:
         """Every transaction that was committed at or after the moment lies before the task now."""
         place = self.world.target.place(task_id)
         assert place is not None
         if place.offset is not None:
-            late = [o for o, p in self.world.positions.items() if self.world.source.log[p - 1].commit_us >= moment * 1000]
+            late = [o for o, p in self.world.positions.items() if p and self.world.source.log[p - 1].commit_us >= moment * 1000]
             assert min(late, default=place.offset) >= place.offset
 
     def spoil(self, task_id: str, from_us: int) -> None:
         """Write nonsense into every row of the target that a replay from here on writes, and add rows that it deletes.
 
         What came before a table's own copy is not replayed to it (the record of the reset says so)."""
-        states = self.world.target.look(task_id)[1]
+        states = self.world.target.states(task_id)
         touched = list(self.touched(from_us))
         for route in TASKS[task_id]:
-            copy, held = states.get(route.id), self.world.target.tables_by_name[route.target]
+            copy, schema = states.get(route.id), self.world.schemas[route.target]
             if not route.source.key:
-                held.rows[b"nonsense",] = {c.name: b"nonsense" for c in held.schema.columns}
+                self.world.target.spoil(route.target, (), {c.name: b"nonsense" for c in schema.columns})
             if copy is None or not route.source.key:
                 continue
             spoiled: Row = {target: b"nonsense" for _, target in route.columns if target in ("v", "w")}
             for key in self.replayed(
                 route, [key for offset, table, key in touched if table == route.source.table and offset >= copy.since]
             ):
-                row: Row = dict(zip(held.schema.key, key, strict=True))
-                empty: Row = {c.name: None for c in held.schema.columns}
-                held.rows[key] = empty | held.rows.get(key, {}) | row | spoiled
+                stands = {tuple(row[name] for name in schema.key): row for row in self.world.target.rows(route.target)}
+                empty: Row = {c.name: None for c in schema.columns}
+                row: Row = dict(zip(schema.key, key, strict=True))
+                self.world.target.spoil(route.target, key, empty | stands.get(key, {}) | row | spoiled)
 
     def replayed(self, route: Route, keys: list[Key]) -> list[Key]:
         """The keys that a replay says something about; `()` among them is a truncation.

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.model.model_world import TASKS, A, K, World, without_waiting
+from headwater.domain.tables import Column
+from tests.model.model_world import TASKS, A, D, K, World, without_waiting
 
 
 @pytest.fixture
@@ -113,4 +114,17 @@ def test_a_mapped_column_that_is_dropped_stops_its_task_at_exactly_that_place_an
             assert place.offset == stands
             assert world.rows(task_id) == wanted[task_id]
     assert world.run("three") == ""
+    world.check_equal("three")
+
+
+def test_a_table_that_is_altered_and_altered_back_within_one_frame_keeps_its_order(world: World) -> None:
+    with world.source.transaction() as t:
+        t.insert(D.table, id=1, w=1, doc="first")
+    altered = replace(D, columns=(Column("x", "text", number=100, type_id="text"), *D.columns))
+    for schema, w in ((altered, 3), (D, 5)):
+        with world.source.transaction() as t:
+            world.source.schemas[D.table] = schema
+            t.update(D.table, [1], w=w, doc=f"doc {w}")
+    world.settle()
+    world.check_equal("two")
     world.check_equal("three")

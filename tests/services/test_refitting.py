@@ -60,8 +60,19 @@ def test_it_is_copied_again(case: str) -> None:
 
 
 def test_what_the_task_stopped_at_and_was_saved_unchanged_is_copied_again() -> None:
+    renamed = mapping(ID, pair("amount", "v", 2, names=("v",)))
+    assert succeeding(renamed, mapping(ID, pair("amount", "v", 2)), stopped_at=True).revision == 4
     assert succeeding(mapping(ID, V), mapping(ID, V), stopped_at=True).revision == 4
     assert succeeding(mapping(ID, V, W), mapping(ID, V), stopped_at=True).revision == 3, "it was changed, and goes on"
+
+
+def test_a_column_that_became_wider_goes_on_under_its_earlier_type() -> None:
+    narrow, wide = (ColumnPair("v", "v", shape=ColumnShape("", 0, f"{kind}(9)", f"{kind}")) for kind in ("int4", "int8"))
+    old, new = mapping(narrow), mapping(wide)
+    assert succeeding(old, new, stopped_at=False) == old
+    assert [pair.shape for pair in succeeding(old, new, stopped_at=False).columns] == [narrow.shape]
+    assert succeeding(old, new, stopped_at=True).revision == 4, "what it stopped at is something else"
+    assert succeeding(mapping(wide), mapping(narrow), stopped_at=False).revision == 4
 
 
 def test_former_names_are_remembered() -> None:

@@ -8,6 +8,7 @@ from headwater.domain.mapping import ColumnPair, ColumnShape, TableMapping
 from headwater.domain.shapes import misfit
 from headwater.domain.tables import Column, TableName, TableSchema
 from headwater.sources.mysql.ddl import Effect, Unreadable, effects
+from headwater.sources.mysql.definitions import NO_AUTO_VALUE_ON_ZERO, STRICT_MODES
 
 T, ODD, OTHER = TableName("shop", "t"), TableName("shop", "odd`na me"), TableName("more", "t")
 FOLLOWED = frozenset({T, ODD, OTHER})
@@ -41,7 +42,7 @@ def altered(dropped: str = "", changed: str = "", table: TableName = T) -> list[
         ("ALTER TABLE t ADD COLUMN v decimal(10,2) DEFAULT (1 + (2)) COMMENT ', DROP w' AFTER id, ADD (x int, KEY (x), y set('a,','b'))",
          altered("", "v x y")),
         ("ALTER TABLE t DROP v, ADD v int", altered("v", "v")),
-        ("ALTER TABLE t MODIFY `v` int NOT NULL", altered("", "v")),
+        ("ALTER TABLE t MODIFY `v` int NOT NULL AS (1)", altered("", "v")),
         ("alter table t change column v w bigint", altered("", "v w")),
         ("ALTER TABLE t RENAME COLUMN v TO w", altered("v", "w")),
         ("ALTER TABLE t /*!50100 DROP COLUMN v */", altered("v")),
@@ -91,7 +92,7 @@ def test_what_can_not_be_read_stops_and_shows_no_values_p7_p10(text: str) -> Non
 
 def test_a_mapping_stops_at_what_it_maps_and_at_nothing_else() -> None:
     """P7: the log tells what a statement did to columns; values that it may have changed are copied again."""
-    schema = TableSchema(T, tuple(Column(name, "int", key=name == "id") for name in ("id", "v", "w")))
+    schema = TableSchema(T, tuple(Column(name, "int", key=name == "id", type_id="int4") for name in ("id", "v", "w")))
     pairs = tuple(ColumnPair(name, name, name == "id", ColumnShape.of(schema, schema.columns[i])) for i, name in enumerate(("id", "v")))
     mapping = TableMapping("m", T, T, pairs, frozenset())
 
@@ -104,9 +105,80 @@ def test_a_mapping_stops_at_what_it_maps_and_at_nothing_else() -> None:
         return ""
 
     assert "no longer has the column v" in after("ALTER TABLE t DROP v")
-    assert "copied again" in after("ALTER TABLE t MODIFY v int NOT NULL")
+    assert "copied again" in after("ALTER TABLE t MODIFY v date")
+    assert "copied again" in after("ALTER TABLE t MODIFY v int NOT NULL")  # NULL became 0, where sql_mode is not strict
+    assert after("ALTER TABLE t MODIFY v bigint NULL COMMENT 'wider', CHANGE id id bigint") == ""
     assert "copied again" in after("ALTER TABLE t DROP v, ADD v int")
     assert "copied again" in after("DROP TABLE t")
     assert "was renamed to shop.u" in after("RENAME TABLE t TO u")
     assert after("ALTER TABLE t DROP w") == ""
     assert after("ALTER TABLE t MODIFY w bigint, ADD x int") == ""
+
+
+KEEPS = [
+    ("varchar(80) utf8mb4", "VARCHAR(40)"),
+    ("varchar(80) utf8mb4", "VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT '' AFTER id"),
+    ("varchar(60) utf8mb3", "varchar(20) charset utf8mb4 comment 'x, y'"),
+    ("varchar(20) latin1", "varchar(20) character set utf8mb4"),
+    ("varchar(80) utf8mb4", "text"),
+    ("varchar(20) binary", "varbinary(30)"),
+    ("blob(2) binary", "LONGBLOB"),
+    ("char(40) utf8mb4", "char(11)"),
+    ("int4", "BIGINT(20) NOT NULL AUTO_INCREMENT PRIMARY KEY"),
+    ("int4 unsigned", "bigint"),
+    ("int4 unsigned", "int unsigned zerofill default (1 + (2)) comment 'x'"),
+    ("int2", "INTEGER DEFAULT -1"),
+    ("decimal(10,2)", "numeric(12, 2) NOT NULL"),
+    ("datetime(3)", "datetime(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3)"),
+    ("timestamp(0)", "timestamp NULL DEFAULT NULL"),
+    ("enum('a','it''s')", "enum('a','it''s','c')"),
+    ("set('a','b')", "SET('a','b','c') NOT NULL"),
+    ("date", "date invisible"),
+]
+BENDS = [
+    ("varchar(80) utf8mb4", "varchar(19)"),
+    ("varchar(80) utf8mb4", "varchar(20) character set latin1"),
+    ("varchar(80) gbk", "varchar(80) character set utf8mb4"),
+    ("varchar(80) utf8mb4", "varbinary(80)"),
+    ("varchar(80) utf8mb4", "tinytext"),
+    ("char(20) binary", "binary(30)"),
+    ("blob(2) binary", "text"),
+    ("blob(4) utf8mb4", "text(100)"),
+    ("int8", "int"),
+    ("int4", "bigint unsigned"),
+    ("int4 unsigned", "int"),
+    ("int4", "int auto_increment"),  # a 0 gets a number
+    ("int4", "float"),
+    ("int4", "varchar(20)"),
+    ("decimal(10,2)", "decimal(12,3)"),
+    ("decimal(10,2)", "decimal"),
+    ("datetime(3)", "datetime"),
+    ("timestamp(0)", "timestamp"),  # a NULL became the time of the statement
+    ("enum('a','b')", "enum('b','a')"),
+    ("enum('a','b')", 'enum("a","b")'),
+    ("set('a','b')", "set('a')"),
+    ("int4", "int GENERATED ALWAYS AS (1)"),
+    ("int4", "int TRANSMOGRIFIED"),
+]
+
+
+@pytest.mark.parametrize(("before", "given", "keeps"), [*((*one, True) for one in KEEPS), *((*one, False) for one in BENDS)])
+def test_a_new_definition_keeps_every_value_or_the_table_is_copied_again(before: str, given: str, keeps: bool) -> None:
+    (effect,) = effects(f"ALTER TABLE t MODIFY COLUMN v {given}", "shop", FOLLOWED, STRICT_MODES)
+    (column,) = effect.after(TableSchema(T, (Column("v", "", type_id=before),))).columns
+    assert (column.number == 0) == keeps
+
+
+@pytest.mark.parametrize("given", ["varchar(40)", "varchar(40) character set utf8mb4 not null"])
+def test_without_strict_mode_values_may_have_been_bent(given: str) -> None:
+    """A character that the table's own charset lacks has become `?`, a NULL an empty text."""
+    schema = TableSchema(T, (Column("v", "", type_id="varchar(80) utf8mb4"),))
+    for sql_mode, number in ((STRICT_MODES, 0), (0, -1), (None, -1)):
+        (effect,) = effects(f"ALTER TABLE t CHANGE v v {given}", "shop", FOLLOWED, sql_mode)
+        assert effect.after(schema).columns[0].number == number
+
+
+def test_a_number_for_every_row_is_none_for_a_row_that_has_a_zero() -> None:
+    (effect,) = effects("ALTER TABLE t MODIFY v int AUTO_INCREMENT", "shop", FOLLOWED, NO_AUTO_VALUE_ON_ZERO)
+    schema = TableSchema(T, (Column("v", "int", type_id="int4"),))
+    assert effect.after(schema) == schema

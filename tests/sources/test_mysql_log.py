@@ -8,10 +8,13 @@ from contextlib import closing, contextmanager
 from itertools import pairwise
 from typing import Any
 
+import pymysql
 import pytest
 
 from headwater.clusters import MysqlServer
 from headwater.domain.errors import DecodeError, SourceError
+from headwater.domain.mapping import ColumnPair, ColumnShape, TableMapping
+from headwater.domain.shapes import misfit
 from headwater.domain.tables import TableName
 from headwater.domain.text_rows import read_text_rows
 from headwater.ports.source import Log, Trail
@@ -131,6 +134,27 @@ def test_statements_leave_their_mark(mysql_database: MysqlDatabase) -> None:
         (name, "INSERT", {"w": b"a", "id": b"3", "z": b"z"}),
         (str(named(mysql_database, "u")[0]), "SHAPE", {}),
     ]
+
+
+def test_a_column_that_became_wider_is_followed_on(mysql_database: MysqlDatabase) -> None:
+    mysql_database.run("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20), n INT)", "INSERT INTO t VALUES (1, NULL, NULL)")
+    (schema,) = source_of(mysql_database).describe(named(mysql_database)).values()
+    pairs = tuple(ColumnPair(c.name, c.name, c.key, ColumnShape.of(schema, c)) for c in schema.columns)
+    mapping = TableMapping("m", schema.table, schema.table, pairs, frozenset())
+    with followed(mysql_database) as follower:
+        with pytest.raises(pymysql.err.Error), mysql_database.session() as strict:
+            strict.execute("ALTER TABLE t MODIFY n INT NOT NULL")
+        mysql_database.run(
+            "ALTER TABLE t MODIFY v VARCHAR(40) COMMENT 'wider', CHANGE n n BIGINT", "INSERT INTO t VALUES (2, 'x', 3000000000)"
+        )
+        with mysql_database.session() as lax:
+            lax.execute("SET sql_mode = ''")
+            lax.execute("ALTER TABLE t MODIFY n BIGINT NOT NULL")
+        assert mysql_database.rows("SELECT n FROM t WHERE id = 1") == [(0,)]
+        follower.rows(3)
+        found = [misfit(mapping, batch.schema, keyed=False) for frame in follower.frames for batch in frame.batches]
+    assert found[:2] == [None, None]
+    assert "column n" in str(found[2])
 
 
 def test_rows_from_before_an_alteration_are_read_as_they_were(mysql_database: MysqlDatabase) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import pairwise
 from typing import Any
@@ -16,7 +17,8 @@ from headwater.sources.mysql import lineage, moment
 from headwater.sources.mysql.connect import session
 from headwater.sources.mysql.positions import parse
 from headwater.sources.mysql.snapshot import MysqlSnapshot
-from tests.databases import MysqlDatabase
+from tests.crash.sides import side_of
+from tests.databases import MysqlDatabase, wait_until
 from tests.sources.mysql_places import source_of, user_of
 
 READ = "SELECT ON *.*", "REPLICATION CLIENT ON *.*", "REPLICATION SLAVE ON *.*"
@@ -187,6 +189,37 @@ def test_without_the_right_to_lock_a_place_is_not_exact(mysql: Any, make_databas
     with pytest.raises(SourceError, match="has no key, so it must be copied at an exact moment") as error:
         exact(database, "nokey", **user)
     assert error.value.kind == "source_refused"
+
+
+def test_a_lock_that_is_not_to_be_had_in_time_is_waited_for_where_a_table_has_no_key(
+    mysql: Any, make_database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement waits for a row, and MySQL's lock for that statement; a table with a key is copied meanwhile, inexactly."""
+    database = make_database(mysql)
+    monkeypatch.setattr(moment, "LOCK_WAIT_S", 1)
+    database.run("CREATE TABLE t (id int PRIMARY KEY, v int)", "INSERT INTO t VALUES (1, 1)", "CREATE TABLE nokey (v int)")
+    waits: list[bool] = []
+    with database.session() as first, database.session() as second, ThreadPoolExecutor(1) as pool:
+
+        def wait() -> bool:
+            waits.append(True)
+            first.commit()
+            return True
+
+        first.execute("UPDATE t SET v = 2")
+        waiting = pool.submit(second.execute, "UPDATE t SET v = 3")
+        side = side_of(database)
+        wait_until(side.waiting, what="a statement that waits for a row")
+        taken = moment.take(source_of(database).config, lambda: True)
+        assert taken is not None
+        moment.let_go(taken.sessions)
+        found = source_of(database).exact_snapshot([TableName(database.name, "nokey")], wait)
+        waiting.result()
+    assert waits
+    assert not taken.exact
+    assert found is not None
+    with closing(found):
+        assert found.exact
 
 
 def test_a_table_without_transactions_is_copied_inexactly(mysql_database: MysqlDatabase) -> None:

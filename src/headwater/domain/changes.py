@@ -105,7 +105,7 @@ class Frame:
     `transactions` has one row per transaction (schema `TRANSACTIONS_SCHEMA`). A part holds exactly one
     transaction, of which `rows` counts this part only; the parts of a transaction follow one another with
     nothing between and only the last one has `last=True`. Readers never see a transaction whose last part is missing.
-    Several batches of one table may stand in a frame where its schema changed between them.
+    Several batches of one table may stand in a frame where its schema changed between them, one behind the other in log order.
     """
 
     transactions: pa.RecordBatch

@@ -13,6 +13,7 @@ from functools import lru_cache
 from headwater.domain.errors import SchemaMismatch
 from headwater.domain.mapping import ColumnPair, ColumnShape, TableMapping
 from headwater.domain.tables import Column, TableSchema
+from headwater.domain.widening import widened
 
 SHOWN_MAX = 5
 """Names of columns that a sentence lists at most."""
@@ -90,7 +91,7 @@ def _place(mapping: TableMapping, pair: ColumnPair, shape: ColumnShape, schema: 
 def _typed(pair: ColumnPair, shape: ColumnShape, schema: TableSchema, at: int) -> int:
     column = schema.columns[at]
     same = shape.type_id == column.type_id if shape.type_id and column.type_id else shape.type in ("", column.type)
-    if not same:
+    if not same and (shape.number or not widened(shape.type_id, column.type_id)):
         was = f"{shape.type} to {column.type}" if shape.type != column.type else f"one {column.type} to another"
         raise _Misfit(f"Column {pair.source} of {schema.table} changed its type from {was}. {COPY_AGAIN}")
     return at
@@ -122,7 +123,7 @@ def _again(pair: ColumnPair, schema: TableSchema, column: Column) -> str:
 def _unlogged(pair: ColumnPair, schema: TableSchema) -> str:
     return (
         f"The values of column {pair.source} of {schema.table} may have changed here, by a statement that changes the table and not its "
-        f"rows (ALTER TABLE, a table or partition that was dropped, exchanged or made anew). {COPY_AGAIN}"
+        f"rows (ALTER TABLE, a table or partition that was dropped, emptied, exchanged or made anew). {COPY_AGAIN}"
     )
 
 

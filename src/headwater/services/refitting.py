@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from headwater.domain.fitting import with_shapes
-from headwater.domain.mapping import ColumnPair
+from headwater.domain.mapping import ColumnPair, ColumnShape
 from headwater.domain.tables import TableName
+from headwater.domain.widening import widened
 from headwater.ports.store import DataSource, Mapping
 from headwater.services import bounded
 from headwater.services.data_sources import DATABASE_TIMEOUT_S, Connections
@@ -37,10 +38,11 @@ def as_now(
 
 def succeeding(old: Mapping, new: Mapping, stopped_at: bool) -> Mapping:
     """The new mapping in the place of the old one: under another revision where its table has to be copied again."""
-    same = new.columns == old.columns and [pair.shape for pair in new.columns] == [pair.shape for pair in old.columns]
+    columns = tuple(_remembering(old, pair) for pair in new.columns)
+    same = columns == old.columns and [pair.shape for pair in columns] == [pair.shape for pair in old.columns]
     if not continues(old, new) or (same and stopped_at):
         return replace(new, revision=old.revision + 1)
-    return replace(new, columns=tuple(_remembering(old, pair) for pair in new.columns))
+    return replace(new, columns=columns)
 
 
 def continues(old: Mapping, new: Mapping) -> bool:
@@ -58,15 +60,21 @@ def _before(old: Mapping, pair: ColumnPair) -> ColumnPair | None:
         known = before.shape is not None and pair.shape is not None and bool(pair.shape.number)
         if before.shape is not None and pair.shape is not None and known:
             return before if before.shape.same_values(pair.shape) else None
-        typed = before.shape is None or pair.shape is None or before.shape.type == pair.shape.type
-        return before if before.source == pair.source and typed else None
+        return before if before.source == pair.source and _typed(before.shape, pair.shape) else None
     return None
 
 
+def _typed(before: ColumnShape | None, now: ColumnShape | None) -> bool:
+    """Of columns without numbers. What else may have happened to such a column the log tells."""
+    return before is None or now is None or before.type == now.type or widened(before.type_id, now.type_id)
+
+
 def _remembering(old: Mapping, pair: ColumnPair) -> ColumnPair:
-    """A pair that knows the names that its source column had, so that older stretches of the log can be read."""
+    """A pair that knows the names that its source column had, and its type before that was widened, so that older stretches of the log can
+    be read."""
     before = _before(old, pair)
     if before is None or before.shape is None or pair.shape is None:
         return pair
     names = dict.fromkeys((before.source, *before.shape.names))
-    return replace(pair, shape=replace(pair.shape, names=tuple(name for name in names if name != pair.source)))
+    known = pair.shape if pair.shape.number else replace(pair.shape, type=before.shape.type, type_id=before.shape.type_id)
+    return replace(pair, shape=replace(known, names=tuple(name for name in names if name != pair.source)))

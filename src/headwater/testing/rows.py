@@ -43,10 +43,13 @@ def frame(transactions: Sequence[Transaction], seen_us: int, part: int = 0, last
         schema=TRANSACTIONS_SCHEMA,
     )
     numbered = [(i, change) for i, t in enumerate(transactions) for change in t.changes]
-    grouped: dict[TableSchema, list[tuple[int, int, Change]]] = {}
+    grouped: dict[TableName, list[tuple[TableSchema, list[tuple[int, int, Change]]]]] = {}
     for seq, (txn, change) in enumerate(numbered):
-        grouped.setdefault(change.schema, []).append((seq, txn, change))
-    return Frame(header, tuple(_batch(schema, rows) for schema, rows in grouped.items()), part, last)
+        versions = grouped.setdefault(change.schema.table, [])
+        if not versions or versions[-1][0] != change.schema:  # also where the table is again what it was
+            versions.append((change.schema, []))
+        versions[-1][1].append((seq, txn, change))
+    return Frame(header, tuple(_batch(schema, rows) for versions in grouped.values() for schema, rows in versions), part, last)
 
 
 def _batch(schema: TableSchema, rows: Sequence[tuple[int, int, Change]]) -> ChangeBatch:

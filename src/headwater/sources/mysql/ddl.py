@@ -18,6 +18,7 @@ from typing import Literal
 
 from headwater.domain.errors import DecodeError
 from headwater.domain.tables import TableName, TableSchema
+from headwater.sources.mysql.definitions import Definition, definition
 
 What = Literal["emptied", "altered", "replaced", "renamed"]
 
@@ -160,31 +161,38 @@ _KEYS = frozenset({"INDEX", "KEY", "FULLTEXT", "SPATIAL", "CONSTRAINT", "CHECK",
 
 @dataclass(frozen=True)
 class Effect:
-    """What a statement does to a followed table. `emptied`: it has no rows any more. `altered`: `dropped` columns are gone, and the values
-    of `changed` ones may be others. `replaced`: rows have come or gone, all or some. `renamed`: it has another name from now on."""
+    """What a statement does to a followed table. `emptied`: it has no rows any more. `altered`: `dropped` columns are gone, the values of
+    `changed` ones may be others, and those of `modified` ones too, unless their definition keeps them. `replaced`: rows have come or gone,
+    all or some. `renamed`: it has another name from now on."""
 
     table: TableName
     what: What
     dropped: frozenset[str] = frozenset()
     changed: frozenset[str] = frozenset()
     called: TableName | None = None
+    modified: tuple[tuple[str, Definition], ...] = ()
 
     def after(self, before: TableSchema) -> TableSchema:
         """The table's schema behind the statement, for a SHAPE change; columns that were added are not in it."""
         if self.what == "renamed":
             return replace(before, called=self.called)
         gone = self.dropped - self.changed
-        unknown = {column.name for column in before.columns} if self.what == "replaced" else self.changed
+        unknown = {column.name for column in before.columns} if self.what == "replaced" else self.changed | self._bent(before)
         kept = [column for column in before.columns if column.name not in gone]
         return replace(before, columns=tuple(replace(c, number=UNKNOWN) if c.name in unknown else c for c in kept))
+
+    def _bent(self, before: TableSchema) -> set[str]:
+        """The modified columns whose values may be others."""
+        columns = {column.name: column for column in before.columns}
+        return {name for name, given in self.modified if name in columns and not given.keeps(columns[name])}
 
 
 class Unreadable(DecodeError):
     """A statement that may change a followed table and can't be read."""
 
 
-def effects(text: str, database: str, followed: frozenset[TableName]) -> tuple[Effect, ...]:
-    """What the statement does to followed tables. `database` is the session's, in which bare names lie.
+def effects(text: str, database: str, followed: frozenset[TableName], sql_mode: int | None = None) -> tuple[Effect, ...]:
+    """What the statement does to followed tables. `database` is the session's, in which bare names lie, and so is `sql_mode`, as bits.
 
     Raises:
         Unreadable: it names a followed table, and what it does to it is not known; or it changes rows, which should stand in the log.
@@ -192,7 +200,7 @@ def effects(text: str, database: str, followed: frozenset[TableName]) -> tuple[E
     low = text.lower()
     if not any(_spelled(table.name) in low or _spelled(table.schema) in low for table in followed):
         return ()
-    words = _Words([*_tokens(text)], database)
+    words = _Words([*_tokens(text)], database, sql_mode or 0)
     return tuple(effect for effect in _statement(words, followed, text) if effect.table in followed)
 
 
@@ -225,8 +233,8 @@ def _tokens(text: str) -> Iterator[_Token]:
 class _Words:
     """The tokens of a statement, taken from the front."""
 
-    def __init__(self, tokens: Sequence[_Token], database: str) -> None:
-        self._tokens, self._at, self._database = tokens, 0, database
+    def __init__(self, tokens: Sequence[_Token], database: str, sql_mode: int = 0) -> None:
+        self._tokens, self._at, self._database, self._sql_mode = tokens, 0, database, sql_mode
 
     @property
     def next(self) -> str:
@@ -269,12 +277,12 @@ class _Words:
         for token in self._tokens[self._at :]:
             depth += (token.text == "(" and not token.name) - (token.text == ")" and not token.name)
             if token.text == "," and not token.name and depth == 0:
-                yield _Words(part, self._database)
+                yield _Words(part, self._database, self._sql_mode)
                 part = []
             else:
                 part.append(token)
         if part:
-            yield _Words(part, self._database)
+            yield _Words(part, self._database, self._sql_mode)
 
     def inside(self) -> Iterator[_Words]:
         """The parts of what stands in the bracket that is next."""
@@ -288,6 +296,10 @@ class _Words:
                 break
             inner.append(token)
         yield from _Words(inner, self._database).parts()
+
+    def definition(self) -> Definition | None:
+        """What is left, as the definition of a column; None where it is not understood."""
+        return definition([token.word or token.text for token in self._tokens[self._at :]], self._sql_mode)
 
     def names(self, table: TableName) -> bool:
         """Whether some token may be the table's name."""
@@ -376,13 +388,14 @@ def _altered(words: _Words) -> list[Effect]:
     if words.skip("WAIT"):
         words.take()
     made = [Effect(table, "replaced")] if drops_rows else []
-    dropped, changed = set[str](), set[str]()
+    dropped, changed, modified = set[str](), set[str](), dict[str, Definition]()
     for part in words.parts():
-        made += _alteration(table, part, dropped, changed)
-    return [*made, *([Effect(table, "altered", frozenset(dropped), frozenset(changed))] if dropped or changed else [])]
+        made += _alteration(table, part, dropped, changed, modified)
+    columns = Effect(table, "altered", frozenset(dropped), frozenset(changed), modified=tuple(modified.items()))
+    return [*made, *([columns] if dropped or changed or modified else [])]
 
 
-def _alteration(table: TableName, words: _Words, dropped: set[str], changed: set[str]) -> list[Effect]:
+def _alteration(table: TableName, words: _Words, dropped: set[str], changed: set[str], modified: dict[str, Definition]) -> list[Effect]:
     """One part of an ALTER TABLE: columns are noted, everything else is given back."""
     verb = words.take()
     if verb == "ADD":
@@ -391,8 +404,7 @@ def _alteration(table: TableName, words: _Words, dropped: set[str], changed: set
         return _taken_away(table, words, dropped)
     elif verb in ("MODIFY", "CHANGE"):
         words.skip("COLUMN", "IF", "EXISTS")
-        changed.add(words.name())
-        changed |= {words.name()} if verb == "CHANGE" else set()
+        _redefined(words.name(), words.name() if verb == "CHANGE" else None, words, changed, modified)
     elif verb == "RENAME":
         return _given_name(table, words, dropped, changed)
     elif verb in ("CONVERT", "DISCARD", "IMPORT", "TRUNCATE"):
@@ -404,6 +416,15 @@ def _alteration(table: TableName, words: _Words, dropped: set[str], changed: set
     elif verb != "ALTER" and verb not in _OPTIONS and words.next != "=":
         raise Unreadable(f"its part {verb} is not known")
     return []
+
+
+def _redefined(old: str, new: str | None, words: _Words, changed: set[str], modified: dict[str, Definition]) -> None:
+    """A column gets another definition, and perhaps another name."""
+    given = words.definition() if new in (None, old) else None
+    if given is not None:
+        modified[old] = given
+    else:
+        changed |= {old, new or old}
 
 
 def _added(words: _Words, changed: set[str]) -> None:

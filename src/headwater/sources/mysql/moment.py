@@ -4,7 +4,8 @@ belongs to it.
 MariaDB tells each session that begins a consistent snapshot its exact place in the log. So on a quiet server sessions that were opened one
 after the other see the same moment without any lock. Where commits come between, they are held back for a few milliseconds (`BACKUP
 STAGE BLOCK_COMMIT`); without the right to do that one session has to do. MySQL tells no such place: there everything is held back while the
-sessions open (`FLUSH TABLES WITH READ LOCK`), and without that right the place is not exact.
+sessions open (`FLUSH TABLES WITH READ LOCK`), and without that right the place is not exact. Nor is it where that lock is not to be had in
+time, because statements wait for rows of transactions that now wait for us; who needs an exact place tries again.
 
 **The journal may be ahead of what can be seen.** These servers send a transaction to replicas once it is in the log, and show it to
 others only afterwards: with semi-synchronous replication perhaps seconds later. So the moment has to lie at or behind the end of the log
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 from pymysql.err import Error
 
@@ -38,8 +40,11 @@ BEGIN = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 SNAPSHOT_PLACE = "SHOW STATUS LIKE 'binlog_snapshot_%'"
 POLL_S = 0.05
 PATIENCE_S = 60.0
+AGAIN_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+"""Pauses before the lock is tried for again; the last one repeats. Meanwhile others get on."""
 
-MAY_NOT = frozenset({1044, 1045, 1142, 1227, 1235, 1064, 1205, 3167})
+BUSY = 1205
+MAY_NOT = frozenset({1044, 1045, 1142, 1227, 1235, 1064, BUSY, 3167})
 """The lock is not for us: no right, not known to this server, or not to be had in time."""
 
 
@@ -52,12 +57,14 @@ class Moment:
     exact: bool
 
 
-def take(config: MysqlConfig, wait: Callable[[], bool]) -> Moment | None:
-    """The moment of now; None where `wait`, which is asked while something has to be waited for, gave up."""
+def take(config: MysqlConfig, wait: Callable[[], bool], *, insist: bool = False) -> Moment | None:
+    """The moment of now; None where `wait`, which is asked while something has to be waited for, gave up.
+
+    With `insist` it is exact, unless rights are missing: a lock that is not to be had in time is waited for."""
     with connect(config) as asking:
         with translated(f"Looking at the log of {config.place}"):
             upto = lineage.end_of_log(asking)
-        return _mariadb(config, upto, wait) if asking.mariadb else _mysql(config)
+        return _mariadb(config, upto, wait) if asking.mariadb else _mysql(config, wait, insist)
 
 
 def let_go(sessions: tuple[Session, ...]) -> None:
@@ -100,18 +107,31 @@ def _alike(config: MysqlConfig) -> Moment:
         raise
 
 
-def _mysql(config: MysqlConfig) -> Moment:
-    with connect(config) as holder:
-        held = _try(config, holder, f"SET SESSION lock_wait_timeout = {LOCK_WAIT_S}", "FLUSH TABLES WITH READ LOCK")
-        opened = _open(config) if held else _open(config, 1)
-        try:
-            with translated(f"Taking a snapshot of {config.place}"):
-                position = lineage.end_of_log(holder)
-                if held:
-                    holder.query("UNLOCK TABLES")
-        except BaseException:
-            let_go(opened)
-            raise
+def _mysql(config: MysqlConfig, wait: Callable[[], bool], insist: bool) -> Moment | None:
+    for pause_s in chain(AGAIN_S, repeat(AGAIN_S[-1])):
+        with connect(config) as holder:
+            why_not = _try(config, holder, f"SET SESSION lock_wait_timeout = {LOCK_WAIT_S}", "FLUSH TABLES WITH READ LOCK")
+            if why_not != BUSY or not insist:
+                return _beside(config, holder, held=not why_not)
+        deadline = time.monotonic() + pause_s
+        while time.monotonic() < deadline:
+            if not wait():
+                return None
+            time.sleep(POLL_S)
+    raise AssertionError
+
+
+def _beside(config: MysqlConfig, holder: Session, held: bool) -> Moment:
+    """Sessions of one moment at MySQL where the holder holds everything back, otherwise one."""
+    opened = _open(config) if held else _open(config, 1)
+    try:
+        with translated(f"Taking a snapshot of {config.place}"):
+            position = lineage.end_of_log(holder)
+            if held:
+                holder.query("UNLOCK TABLES")
+    except BaseException:
+        let_go(opened)
+        raise
     return Moment(opened, position, held)
 
 
@@ -139,7 +159,7 @@ def _snapshot_place(session: Session) -> tuple[str, int]:
 def _commits_held(config: MysqlConfig) -> Iterator[bool]:
     """Within it nothing is committed at a MariaDB; False where we may not hold commits back, or could not in time."""
     with connect(config) as holder:
-        held = _try(config, holder, f"SET SESSION lock_wait_timeout = {LOCK_WAIT_S}", "BACKUP STAGE START", "BACKUP STAGE BLOCK_COMMIT")
+        held = not _try(config, holder, f"SET SESSION lock_wait_timeout = {LOCK_WAIT_S}", "BACKUP STAGE START", "BACKUP STAGE BLOCK_COMMIT")
         try:
             yield held
         finally:
@@ -147,13 +167,13 @@ def _commits_held(config: MysqlConfig) -> Iterator[bool]:
                 holder.query("BACKUP STAGE END")
 
 
-def _try(config: MysqlConfig, session: Session, *statements: str) -> bool:
-    """Run the statements; False where one of them is not for us."""
+def _try(config: MysqlConfig, session: Session, *statements: str) -> int:
+    """Run the statements; 0, or the number of the error where one of them is not for us."""
     for statement in statements:
         try:
             session.query(statement)
         except Error as error:
             if number_of(error) in MAY_NOT:
-                return False
+                return number_of(error)
             raise source_error(f"Taking a snapshot of {config.place}", error) from None
-    return True
+    return 0

@@ -176,7 +176,7 @@ class Reader(threading.Thread):
         if text[:3].upper() == "XA ":
             self._end_prepared(text)
             return
-        found = effects(text, query.database, self._announcer.wanted)
+        found = effects(text, query.database, self._announcer.wanted, query.sql_mode)
         if not self._decoder.open:
             self._flush()
         self._decoder.forget_tables()

@@ -116,16 +116,16 @@ class MysqlSource:
         with session(self.config, "Looking at tables that are to be copied") as asking:
             found = catalogue.look(asking, tables)
         loose = sorted(name for name, table in found.items() if not table.transactional)
-        taken = None if loose else moment.take(self.config, wait)
+        keyless = next((name for name, table in found.items() if not table.schema.key), None)
+        taken = None if loose else moment.take(self.config, wait, insist=keyless is not None)
         if taken is not None and taken.exact:
             return MysqlSnapshot(self.config, taken)
         if taken is not None:
             moment.let_go(taken.sessions)
         elif not loose:
             return None
-        for name, table in found.items():
-            if not table.schema.key:
-                raise _needs_exact(name, loose)
+        if keyless is not None:
+            raise _needs_exact(keyless, loose)
         while not self.settle(WAIT_ONCE_S):  # what is in the journal by now has to be seen, and may not be visible yet
             if not wait():
                 return None
