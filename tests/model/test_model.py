@@ -330,10 +330,13 @@ class Model(RuleBasedStateMachine):
     def replayed(self, route: Route, keys: list[Key]) -> list[Key]:
         """The keys that a replay says something about; `()` among them is a truncation.
 
-        In a table that others fill as well, a truncation removes what the mapping has there, and no row that is nobody's."""
+        In a table that others fill as well, a truncation removes what the mapping has there, and no row that is nobody's; of what comes
+        behind it, nothing is said of rows that are gone again."""
         shared = sum(other.target == route.target for routes in TASKS.values() for other in routes) > 1
-        after = len(keys) - keys[::-1].index(()) if shared and () in keys else 0
-        return [key for key in keys[after:] if key]
+        if shared and () in keys:
+            behind, standing = len(keys) - keys[::-1].index(()), self.world.source.state[route.source.table]
+            keys = [key for key in keys[behind:] if key in standing]
+        return [key for key in keys if key]
 
     def touched(self, from_us: int) -> Iterator[tuple[int, TableName, Key]]:
         """Offsets, tables and keys of the changes in the journal from the first transaction at or after a time on; `()`: truncated."""
