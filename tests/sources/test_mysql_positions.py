@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.sources.mysql.positions import Position, holds, parse, reached
+from headwater.sources.mysql.positions import Position, behind, holds, parse, reached
 
 ONE = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 TWO = "4e11fa47-71ca-11e1-9e33-c80aa9429562"
@@ -55,3 +55,11 @@ def test_sets_of_gtids() -> None:
     assert not holds(f"{ONE}:1-5", f"{ONE}:tag:2")
     assert holds(f"{ONE}:1-5", "")
     assert not holds("11111111-2222-3333-4444-555555555555:1-5", "11111111-2222-3333-4444-555555555555:1-6")  # like MariaDB's to look at
+
+
+def test_a_mariadb_that_wrote_its_own_in_place_of_the_others_lacks_them() -> None:
+    assert holds("0-2-150", "0-1-120")
+    assert behind("0-1-100,0-2-150", "0-1-120")
+    assert not behind("0-1-120,0-2-150", "0-1-120")
+    assert not behind("0-2-150", "0-1-120"), "older files may be gone: the server itself will say"
+    assert behind("0-1-120,0-2-150,1-1-3", "0-1-120,1-1-4")

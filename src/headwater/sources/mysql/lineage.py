@@ -125,12 +125,19 @@ def _elsewhere(connection: Session, after: Position, trail: Trail) -> Joined:
         return Joined(after, reason=f"{who}, and without GTIDs its log can't be joined to it")
     state = "gtid_binlog_pos" if connection.mariadb else "gtid_executed"
     have = _bare(str(row(connection, f"SELECT @@GLOBAL.{state} AS gtids")["gtids"]))
-    if not positions.holds(have, captured.gtids):
+    if not positions.holds(have, captured.gtids) or _diverged(connection, captured.gtids):
         return Joined(after, reason=f"{who}, and it lacks what was captured from that one, up to {captured.gtids}; it has {have or 'none'}")
     behind = after if positions.holds(have, after.gtids) else captured
     if missing := _purged(connection, behind.gtids):
         return Joined(after, reason=f"{who}, and it has removed {missing} from its log, which were not captured")
     return Joined(replace(behind, file="", offset=0), by_gtids=True)
+
+
+def _diverged(connection: Session, gtids: str) -> bool:
+    """True where the domain's last number is high enough only because this server, which lacks some of the other's, wrote its own."""
+    if not connection.mariadb:
+        return False
+    return positions.behind(str(row(connection, "SELECT @@GLOBAL.gtid_binlog_state AS gtids")["gtids"]), gtids)
 
 
 def _purged(connection: Session, gtids: str) -> str:

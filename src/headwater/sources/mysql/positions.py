@@ -73,6 +73,12 @@ def domains(gtids: str) -> dict[int, int]:
     return {int(domain): int(number) for domain, _, number in _MARIADB.findall(gtids)}
 
 
+def behind(state: str, gtids: str) -> bool:
+    """True where a MariaDB whose log ends with `state`, a GTID for each domain and server, has only older ones of a server in `gtids`."""
+    last = {(domain, server): int(number) for domain, server, number in _MARIADB.findall(state)}
+    return any(last.get((domain, server), int(number)) < int(number) for domain, server, number in _MARIADB.findall(gtids))
+
+
 @lru_cache(maxsize=16)
 def intervals(gtids: str) -> dict[str, tuple[tuple[int, int], ...]]:
     """MySQL's set: by server, or server and tag, its spans of numbers, both ends included, joined where they touch."""
