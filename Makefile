@@ -11,9 +11,10 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 ARGS ?=
 PYTEST_ARGS ?=
-# Most tests wait for servers and processes, so one more of them runs at a time than a small machine has cores. Which files
-# begin is said in tests/conftest.py: the longest. By itself xdist takes the files with the fewest tests last, and those are the long ones.
-JOBS ?= 3
+# Most tests wait for servers and processes, so one more of them runs at a time than there are cores, but no more than six: each has
+# servers of its own, for which it takes a gigabyte. Which files begin is said in tests/conftest.py: the longest. By itself xdist takes
+# the files with the fewest tests last, and those are the long ones.
+JOBS ?= $(shell n=$$(( $$(nproc) + 1 )); echo $$(( n > 6 ? 6 : n < 3 ? 3 : n )))
 
 # Debian splits ensurepip off into a package of its own; where it is missing the system's pip fills the environment instead.
 PIP = $$([ -e $(RUN)/pip ] && echo "$(RUN)/python -m pip" || echo "$(PYTHON) -m pip --python $(RUN)/python") --disable-pip-version-check

@@ -44,7 +44,9 @@ AnyServer = PrivatePostgres | MysqlServer
 _numbers = itertools.count()
 
 LONGEST = (
-    *(f"tests/crash/test_{plan}.py" for plan in ("connections", "kill", "servers", "fail_over", "stops", "stalls", "clock", "disk")),
+    *(f"tests/crash/test_{plan}" for plan in ("pairs", "kill", "stops", "stalls", "connections", "fail_over", "servers", "clock", "disk")),
+    "tests/crash/",
+    "tests/model/",
     "tests/types/",
     "tests/exactness/",
     "tests/integration/",
