@@ -92,7 +92,9 @@ class Places(Protocol):
 @cython.final
 @cython.cclass
 class _Buffer:
-    """A growing piece of memory, not zeroed. The compiled form gathers in these."""
+    """A growing piece of memory, not zeroed. The compiled form gathers in these.
+
+    Here and below, `exceptval` spares the hot functions a look at Python's error state after each call: none of them returns -1."""
 
     store: bytearray
     p: cython.p_uchar
@@ -106,6 +108,7 @@ class _Buffer:
         self.grow(size)
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def grow(self, more: cython.Py_ssize_t) -> cython.int:
         size: cython.Py_ssize_t = self.used + more + (self.size >> 1)
         PyByteArray_Resize(self.store, size)
@@ -115,21 +118,25 @@ class _Buffer:
 
     @cython.cfunc
     @cython.inline
-    def need(self, more: cython.Py_ssize_t) -> cython.p_uchar:
-        """Where the next bytes go, with room for so many."""
+    @cython.exceptval(-1)
+    def need(self, more: cython.Py_ssize_t) -> cython.int:
+        """Have room for so many bytes behind those that are used."""
         if self.used + more > self.size:
             self.grow(more)
-        return self.p + self.used
+        return 0
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1)
     def put(self, source: cython.p_const_uchar, size: cython.Py_ssize_t) -> cython.int:
-        memcpy(self.need(size), source, size)
+        self.need(size)
+        memcpy(self.p + self.used, source, size)
         self.used += size
         return 0
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1)
     def put_int(self, value: cython.Py_ssize_t) -> cython.int:
         self.need(4)
         cython.cast(cython.p_int, self.p)[self.used >> 2] = cython.cast(cython.int, value)
@@ -138,8 +145,10 @@ class _Buffer:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1)
     def put_byte(self, value: cython.int) -> cython.int:
-        self.need(1)[0] = cython.cast(cython.uchar, value)
+        self.need(1)
+        self.p[self.used] = cython.cast(cython.uchar, value)
         self.used += 1
         return 0
 
@@ -195,6 +204,7 @@ class _Column:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1)
     def value(self, p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.int:
         """Add the text of the value whose bytes stand there."""
         if cython.compiled:
@@ -222,6 +232,7 @@ class _Column:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1)
     def seal(self) -> cython.int:
         if self.data.used > 2147483647:  # VALUE_BYTES_MAX
             raise ValueError("values that are too large for one batch")
@@ -229,6 +240,7 @@ class _Column:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def put_text(self, text: bytes) -> cython.int:
         if cython.compiled:
             self.data.put(cython.cast(cython.p_const_uchar, PyBytes_AS_STRING(text)), len(text))
@@ -239,6 +251,7 @@ class _Column:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1)
     def null(self, row: cython.Py_ssize_t) -> cython.int:
         if cython.compiled:
             self.nulls.put_int(row)
@@ -249,6 +262,7 @@ class _Column:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def not_sent(self, row: cython.Py_ssize_t) -> cython.int:
         if cython.compiled:
             self.unchanged.put_int(row)
@@ -258,6 +272,7 @@ class _Column:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1)
     def old(self, p: cython.p_const_uchar, row: cython.Py_ssize_t) -> cython.int:
         """Add the old value."""
         if self.old_size >= 0:
@@ -295,30 +310,67 @@ def _ints(numbers: Iterable[int]) -> memoryview:
 def _bitmap(row_numbers: memoryview, rows: int, ones: bool) -> bytearray:
     """Row numbers as a bitmap, lowest bit first: these rows cleared in ones, or set in zeros."""
     made = bytearray((b"\xff" if ones else b"\0") * ((rows + 7) >> 3))
-    for row in row_numbers.cast("i"):
-        made[row >> 3] ^= 1 << (row & 7)
+    if cython.compiled:
+        _flip(made, row_numbers)
+    else:
+        for row in row_numbers.cast("i"):
+            made[row >> 3] ^= 1 << (row & 7)
     return made
+
+
+@cython.cfunc
+def _flip(bits: bytearray, row_numbers: Any) -> cython.int:
+    p: cython.p_uchar = cython.cast(cython.p_uchar, PyByteArray_AS_STRING(bits))
+    buffer: Py_buffer = cython.declare(Py_buffer)
+    PyObject_GetBuffer(row_numbers, cython.address(buffer), PyBUF_SIMPLE)
+    rows: cython.p_int = cython.cast(cython.p_int, buffer.buf)
+    i: cython.Py_ssize_t
+    for i in range(buffer.len >> 2):
+        p[rows[i] >> 3] ^= cython.cast(cython.uchar, 1 << (rows[i] & 7))
+    PyBuffer_Release(cython.address(buffer))
+    return 0
+
+
+_PAIRS = b"".join(b"%02d" % pair for pair in range(100))
+"""The digits of 0 to 99, which all numbers are written with."""
+
+_pairs = cython.declare(cython.p_const_uchar)
+if cython.compiled:
+    _pairs = cython.cast(cython.p_const_uchar, PyBytes_AS_STRING(_PAIRS))
 
 
 @cython.cfunc
 @cython.inline
 def _put_digits(to: _Buffer, value: cython.ulonglong, width: cython.int) -> cython.int:
     """Decimal digits, zeros in front up to `width`."""
-    p: cython.p_uchar = to.need(20)
-    digits: cython.int = 1
-    rest: cython.ulonglong = value
-    while rest >= 10:
-        rest //= 10
-        digits += 1
-    if digits < width:
-        digits = width
-    i: cython.int = digits
-    while i:
-        i -= 1
-        p[i] = cython.cast(cython.uchar, 48 + value % 10)
-        value //= 10
-    to.used += digits
-    return 0
+    digits = cython.declare(cython.uchar[32])
+    start: cython.int = 32
+    pair: cython.int
+    while value >= 100:
+        pair = 2 * cython.cast(cython.int, value % 100)
+        value //= 100
+        start -= 2
+        digits[start] = _pairs[pair]
+        digits[start + 1] = _pairs[pair + 1]
+    pair = 2 * cython.cast(cython.int, value)
+    start -= 1
+    digits[start] = _pairs[pair + 1]
+    if value >= 10:
+        start -= 1
+        digits[start] = _pairs[pair]
+    while 32 - start < width:
+        start -= 1
+        digits[start] = 48
+    return to.put(cython.address(digits[0]) + start, 32 - start)
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _pair(p: cython.p_uchar, value: cython.uint) -> cython.void:
+    """The two digits of a number below 100."""
+    p[0] = _pairs[2 * value]
+    p[1] = _pairs[2 * value + 1]
 
 
 @cython.cfunc
@@ -398,7 +450,8 @@ def _put_decimal(to: _Buffer, p: cython.p_const_uchar, precision: cython.int, sc
 @cython.cfunc
 @cython.inline
 def _inverted(group: cython.uint, mask: cython.uint, width: cython.int) -> cython.uint:
-    return (group ^ mask) & (0xFFFFFFFF if width == 4 else (cython.cast(cython.uint, 1) << cython.cast(cython.uint, 8 * width)) - 1)
+    ones: cython.uint = 0xFFFFFFFF
+    return (group ^ mask) & (ones >> cython.cast(cython.uint, 32 - 8 * width))
 
 
 @cython.cfunc
@@ -416,22 +469,34 @@ def _put_date(to: _Buffer, packed: cython.uint) -> cython.int:
 @cython.cfunc
 @cython.inline
 def _put_ymd(to: _Buffer, year: cython.uint, month: cython.uint, day: cython.uint) -> cython.int:
-    _put_digits(to, year, 4)
-    to.put_byte(45)
-    _put_digits(to, month, 2)
-    to.put_byte(45)
-    return _put_digits(to, day, 2)
+    if year > 9999:
+        _put_digits(to, year, 4)
+    else:
+        to.need(4)
+        _pair(to.p + to.used, year // 100)
+        _pair(to.p + to.used + 2, year % 100)
+        to.used += 4
+    to.need(6)
+    p: cython.p_uchar = to.p + to.used
+    p[0] = p[3] = 45  # -
+    _pair(p + 1, month)
+    _pair(p + 4, day)
+    to.used += 6
+    return 0
 
 
 @cython.cfunc
 @cython.inline
 def _put_hms(to: _Buffer, hour: cython.uint, minute: cython.uint, second: cython.uint) -> cython.int:
-    to.put_byte(32)
-    _put_digits(to, hour, 2)
-    to.put_byte(58)
-    _put_digits(to, minute, 2)
-    to.put_byte(58)
-    return _put_digits(to, second, 2)
+    to.need(9)
+    p: cython.p_uchar = to.p + to.used
+    p[0] = 32
+    p[3] = p[6] = 58  # :
+    _pair(p + 1, hour)
+    _pair(p + 4, minute)
+    _pair(p + 7, second)
+    to.used += 9
+    return 0
 
 
 @cython.cfunc
@@ -449,7 +514,7 @@ def _put_fraction(to: _Buffer, p: cython.p_const_uchar, size: cython.Py_ssize_t,
 @cython.cfunc
 @cython.inline
 def _put_datetime(to: _Buffer, p: cython.p_const_uchar, size: cython.Py_ssize_t, digits: cython.int) -> cython.int:
-    packed: cython.ulonglong = _big(p, 5) - 0x8000000000
+    packed: cython.ulonglong = _big(p, 5) - (cython.cast(cython.ulonglong, 1) << 39)
     if packed >> 40:  # below the middle: no server writes that
         raise ValueError("a negative DATETIME")
     months: cython.uint = cython.cast(cython.uint, packed >> 22)
@@ -531,6 +596,7 @@ class _Table:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1)
     def seal(self, op: cython.int, seq: cython.Py_ssize_t, txn: cython.Py_ssize_t) -> cython.int:
         """End a row whose values are all in."""
         if cython.compiled:
@@ -809,6 +875,7 @@ class Decoder:
         return at, event
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _event(self, p: cython.p_const_uchar, size: cython.Py_ssize_t) -> cython.int:
         """One event with its header: the checksum, then what it says. `at` moves behind it once it was read to its end."""
         if size < 19:
@@ -829,6 +896,7 @@ class Decoder:
         return event
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _check(self, p: cython.p_const_uchar, size: cython.Py_ssize_t, kind: cython.int) -> cython.int:
         """The size in the header and the checksum are those of the event."""
         if cython.cast(cython.Py_ssize_t, _little(p + 9, 4)) != size if cython.compiled else int.from_bytes(p[9:13], "little") != size:
@@ -860,15 +928,16 @@ class Decoder:
         artificial: cython.bint = (p[17] & 0x20) != 0
         if place == 0 or artificial or kind == 4:
             return self.at
-        whole: cython.ulonglong = (self.at & 0xFFFFFFFF00000000) | place
+        whole: cython.ulonglong = ((self.at >> 32) << 32) | place
         if whole >= self.at:
             return whole
-        if self.at - whole < 0x80000000:
+        if self.at - whole < cython.cast(cython.ulonglong, 1) << 31:
             return self.at  # the format description, sent again at a start in the middle
-        return whole + 0x100000000
+        return whole + (cython.cast(cython.ulonglong, 1) << 32)
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1)
     def _dispatch(self, p: cython.p_const_uchar, kind: cython.int, end: cython.Py_ssize_t) -> cython.int:
         if kind == 23 or kind == 30:  # WRITE_ROWS
             return self._rows(p, 1, kind, end)
@@ -883,6 +952,7 @@ class Decoder:
     # Tables
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _table_map(self, p: cython.p_const_uchar, end: cython.Py_ssize_t) -> cython.int:
         """Mostly one that is known: the same bytes under the same number."""
         _need(19, 8, end)
@@ -941,6 +1011,7 @@ class Decoder:
     # Rows
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _rows(self, p: cython.p_const_uchar, op: cython.int, kind: cython.int, end: cython.Py_ssize_t) -> cython.int:
         """The rows of one event: number of the table, which columns there are, then row after row."""
         _need(19, 8, end)
@@ -980,6 +1051,7 @@ class Decoder:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _behind_extra(self, p: cython.p_const_uchar, kind: cython.int, end: cython.Py_ssize_t) -> cython.Py_ssize_t:
         """Where the width stands: the second version of row events has extra data in front of it."""
         if kind < 30:
@@ -992,6 +1064,7 @@ class Decoder:
         return 27 + extra
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _each(
         self,
         p: cython.p_const_uchar,
@@ -1046,6 +1119,7 @@ class Decoder:
         return at
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _width(self, p: cython.p_const_uchar, at: cython.Py_ssize_t, end: cython.Py_ssize_t, table: _Table) -> cython.Py_ssize_t:
         """The number of columns, which must be that of the table's map; returns where it ends."""
         _need(at, 1, end)
@@ -1061,6 +1135,7 @@ class Decoder:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1)
     def _seal(self, table: _Table, op: cython.int) -> cython.int:
         table.seal(op, self.rows_all, len(self.ends))
         self.rows_all += 1
@@ -1068,6 +1143,7 @@ class Decoder:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _insert(
         self, p: cython.p_const_uchar, at: cython.Py_ssize_t, end: cython.Py_ssize_t, table: _Table, present: cython.Py_ssize_t
     ) -> cython.Py_ssize_t:
@@ -1119,6 +1195,7 @@ class Decoder:
         return at
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _scan(
         self,
         p: cython.p_const_uchar,
@@ -1176,6 +1253,7 @@ class Decoder:
         return at
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _delete(
         self, p: cython.p_const_uchar, at: cython.Py_ssize_t, end: cython.Py_ssize_t, table: _Table, present: cython.Py_ssize_t
     ) -> cython.Py_ssize_t:
@@ -1184,6 +1262,7 @@ class Decoder:
         return at
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _put_old(self, p: cython.p_const_uchar, table: _Table, op: cython.int) -> cython.int:
         """A deleted row or an old key: the values of its key only, if it has one."""
         row: cython.Py_ssize_t = table.rows
@@ -1197,6 +1276,7 @@ class Decoder:
         return self._seal(table, op)
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _update(
         self,
         p: cython.p_const_uchar,
@@ -1575,4 +1655,4 @@ def _checksum(store: bytearray, p: cython.p_const_uchar, size: cython.Py_ssize_t
     while at < size:
         crc = (crc >> 8) ^ tables[(crc ^ p[at]) & 255]
         at += 1
-    return crc ^ 0xFFFFFFFF
+    return ~crc

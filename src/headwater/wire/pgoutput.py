@@ -76,7 +76,9 @@ whole, so old rows keep all their values, and an update that brings its old row 
 @cython.final
 @cython.cclass
 class _Buffer:
-    """A growing piece of memory, not zeroed. The compiled form gathers in these."""
+    """A growing piece of memory, not zeroed. The compiled form gathers in these.
+
+    Here and below, `exceptval` spares the hot functions a look at Python's error state after each call: none of them returns -1."""
 
     store: bytearray
     p: cython.p_uchar
@@ -90,6 +92,7 @@ class _Buffer:
         self.grow(size)
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def grow(self, more: cython.Py_ssize_t) -> cython.int:
         size: cython.Py_ssize_t = self.used + more + (self.size >> 1)
         PyByteArray_Resize(self.store, size)
@@ -99,6 +102,7 @@ class _Buffer:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1)
     def put(self, source: cython.p_const_uchar, size: cython.Py_ssize_t) -> cython.int:
         if self.used + size > self.size:
             self.grow(size)
@@ -108,6 +112,7 @@ class _Buffer:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1)
     def put_int(self, value: cython.Py_ssize_t) -> cython.int:
         if self.used + 4 > self.size:
             self.grow(4)
@@ -117,6 +122,7 @@ class _Buffer:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1)
     def put_byte(self, value: cython.int) -> cython.int:
         if self.used + 1 > self.size:
             self.grow(1)
@@ -158,6 +164,7 @@ class _Column:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1)
     def value(self, p: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.int:
         if cython.compiled:
             self.data.put(p + at, size)
@@ -168,6 +175,7 @@ class _Column:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1)
     def null(self, row: cython.Py_ssize_t) -> cython.int:
         if cython.compiled:
             self.nulls.put_int(row)
@@ -178,6 +186,7 @@ class _Column:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def not_sent(self, row: cython.Py_ssize_t) -> cython.int:
         if cython.compiled:
             self.unchanged.put_int(row)
@@ -257,6 +266,7 @@ class _Table:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1)
     def seal(self, op: cython.int, seq: cython.Py_ssize_t, txn: cython.Py_ssize_t) -> cython.int:
         """End a row whose values are all in."""
         if cython.compiled:
@@ -455,6 +465,7 @@ class Decoder:
         return at, event
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _message(self, p: cython.p_const_uchar, end: cython.Py_ssize_t) -> cython.int:
         _need(0, 1, end)
         if p[0] == 119:  # w
@@ -488,6 +499,7 @@ class Decoder:
         return taken
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _row(self, p: cython.p_const_uchar, kind: cython.int, end: cython.Py_ssize_t) -> cython.int:
         """Insert, update or delete: the relation, then one or two tuples, each behind its mark."""
         _need(26, 5, end)
@@ -513,6 +525,7 @@ class Decoder:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1)
     def _seal(self, table: _Table, op: cython.int) -> cython.int:
         table.seal(op, self.rows_all, len(self.ends))
         self.rows_all += 1
@@ -539,6 +552,7 @@ class Decoder:
         return found
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _width(self, p: cython.p_const_uchar, at: cython.Py_ssize_t, end: cython.Py_ssize_t, table: _Table) -> cython.Py_ssize_t:
         """The number of values in a tuple, which must be that of the announced columns."""
         _need(at, 2, end)
@@ -548,6 +562,7 @@ class Decoder:
         return width
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _values(
         self, p: cython.p_const_uchar, at: cython.Py_ssize_t, end: cython.Py_ssize_t, table: _Table, kind: cython.int
     ) -> cython.Py_ssize_t:
@@ -613,6 +628,7 @@ class Decoder:
         return spans, at
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _delete(self, p: cython.p_const_uchar, end: cython.Py_ssize_t, table: _Table) -> cython.Py_ssize_t:
         spans, at = self._spans(p, 31, end, table)
         if not table.keys and p[30] != 79:  # O
@@ -621,6 +637,7 @@ class Decoder:
         return at
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _update_with_old(self, p: cython.p_const_uchar, end: cython.Py_ssize_t, table: _Table) -> cython.Py_ssize_t:
         """An update that brings the old key or the old row. Whether the key changed shows by comparing: an old key also comes
         where a part of it is stored out of line, and that part is not in the new row then. Without a key the whole row is one."""
@@ -644,6 +661,7 @@ class Decoder:
         return stop
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def _put(self, p: cython.p_const_uchar, spans: list[tuple[int, int, int]], table: _Table, op: cython.int) -> cython.int:
         """Add a row from its spans; a deleted row or an old key brings the values of its key only, if it has one."""
         key_only: cython.bint = op in (DELETE, KEY_OLD) and len(table.keys) > 0
