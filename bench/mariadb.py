@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import backlog, workload
+from bench import backlog, decoding, workload
 from bench.capture import prepare as prepare_postgres
 from bench.mariadb_servers import Pair
 from bench.measure import Figures, Row, compared, until
@@ -19,21 +19,45 @@ from bench.workers import Pipeline, slot_name
 
 TABLE = "backlog"
 COPIED = "copied"
-MEMORY = "/dev/shm"
 Place = tuple[str, int]
+
+DEBEZIUM, DEBEZIUM_ROWS_PER_S = "Debezium's MariaDB connector 3.0.7, reading only, measured once", 112_000.0
+MYSQL_REPLICATION, MYSQL_REPLICATION_ROWS_PER_S = "mysql-replication, reading only, measured once", 6_100.0
+"""Rates of others on W1 and two cores, from when this work was planned: neither is installed here."""
 
 
 def capture(_: Servers, options: Options) -> list[Row]:
-    """Capture into the journal, durable, against `mariadb-binlog --raw` into memory."""
+    """Capture into the journal, durable: in the form that is installed against `mariadb-binlog --raw` into memory, and uncompiled against
+    what others were measured with; and the decoder alone, by its processor time."""
     transactions = options.of(10_000)
     rows = transactions * workload.ROWS_PER_TRANSACTION
-    ours, baseline = Figures("Headwater", "rows/s"), Figures("mariadb-binlog --raw", "rows/s")
-    with Pair("mariadb", "mariadb") as pair:
+    raw, debezium, replication = _rate("mariadb-binlog --raw"), _rate(DEBEZIUM), _rate(MYSQL_REPLICATION)
+    ours, plain = _rate("Headwater"), _rate("Headwater, uncompiled")
+    alone = {name: _rate(f"the decoder alone, {name}") for name in ("as installed", "uncompiled")}
+    with Pair("mariadb", "mariadb") as pair, decoding.uncompiled() as without:
         position, place = prepare(pair, transactions)
-        for _run in range(options.runs):
-            baseline.values.append(rows / receive(pair, place))
-            ours.values.append(rows / captured(pair, position, transactions))
-    return [compared("capture from MariaDB into the journal, durable", ours, baseline, 0.5)]
+        with decoding.recorded(pair.source, place) as stream:
+            for _run in range(options.runs):
+                raw.values.append(rows / receive(pair, place))
+                ours.values.append(rows / captured(pair, position, transactions))
+                plain.values.append(rows / captured(pair, position, transactions, without))
+                debezium.values.append(DEBEZIUM_ROWS_PER_S)
+                replication.values.append(MYSQL_REPLICATION_ROWS_PER_S)
+                for figures, environment in zip(alone.values(), ({}, without), strict=True):
+                    figures.values.append(decoding.decoded(stream, environment))
+    what = "capture from MariaDB into the journal, durable"
+    made = compared(what, ours, raw, 0.5)
+    made.more = list(alone.values())
+    return [
+        made,
+        compared(what, ours, debezium, 3.0),
+        compared(f"{what}, uncompiled", plain, debezium, 1.0),
+        compared(f"{what}, uncompiled", plain, replication, 15.0),
+    ]
+
+
+def _rate(name: str) -> Figures:
+    return Figures(name, "rows/s")
 
 
 def into_mariadb(_: Servers, options: Options) -> list[Row]:
@@ -104,7 +128,7 @@ def fresh_target(pair: Pair, table: str = TABLE) -> None:
 
 def receive(pair: Pair, place: Place) -> float:
     """Seconds that MariaDB's own reader takes to have the log in memory."""
-    directory = Path(tempfile.mkdtemp(prefix="headwater-bench-", dir=MEMORY))
+    directory = Path(tempfile.mkdtemp(prefix="headwater-bench-", dir=decoding.MEMORY))
     told = ["--read-from-remote-server", "--raw", "--to-last-log", f"--result-file={directory}/", f"--start-position={place[1]}", place[0]]
     began = time.monotonic()
     try:
@@ -115,9 +139,9 @@ def receive(pair: Pair, place: Place) -> float:
         shutil.rmtree(directory)
 
 
-def captured(pair: Pair, position: str, transactions: int) -> float:
+def captured(pair: Pair, position: str, transactions: int, environment: dict[str, str] | None = None) -> float:
     """Seconds that our capture takes, from the moment at which it reads."""
-    with Pipeline(pair, "capture", TABLE) as pipeline:
+    with Pipeline(pair, "capture", TABLE, environment=environment) as pipeline:
         pipeline.make_journal(position)
         worker = pipeline.start_capture()
         began = until(lambda: pipeline._holds(pair.source.dumping()), 30, "our capture")

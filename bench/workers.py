@@ -52,16 +52,19 @@ def slot_name(source_id: str) -> str:
 
 
 class Pipeline:
-    """One source with its journal, and at most one task on it. A context manager that kills what still runs."""
+    """One source with its journal, and at most one task on it. A context manager that kills what still runs. The workers get `environment`
+    on top of ours."""
 
-    def __init__(self, servers: Ends, source_id: str, table: str, target_table: str | None = None) -> None:
+    def __init__(
+        self, servers: Ends, source_id: str, table: str, target_table: str | None = None, environment: dict[str, str] | None = None
+    ) -> None:
         self.servers = servers
         self.table, self.target_table = servers.names(table, target_table or table)
         self.directory = Path(tempfile.mkdtemp(prefix="headwater-bench-"))
         self.journal = self.directory / "journal"
         self.source, self.target = servers.connections(source_id)
         self.task_id = f"task-{source_id}"
-        self._runtime = LocalRuntime()
+        self._runtime = LocalRuntime(environment=environment)
         self._workers: list[LocalWorker] = []
 
     def __enter__(self) -> Self:

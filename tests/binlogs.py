@@ -94,7 +94,7 @@ def planner(
         columns = []
         for column in table.columns:
             charset = charsets.get(column.collation, "unknown") if column.collation is not None else "binary"
-            labels = tuple(label.decode(_CODECS.get(charset, "utf-8")) for label in column.labels or ())
+            labels = tuple(label.decode(_CODECS.get(charset, "utf-8"), "replace") for label in column.labels or ())
             columns.append(ColumnPlan("utf8mb4" if column.labels else charset, bool(column.unsigned), labels))
         found = adjust(table, columns) if adjust else columns
         return TablePlan(table.primary_key or () if key is None else key, tuple(found))
