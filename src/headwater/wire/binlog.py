@@ -336,7 +336,7 @@ _PAIRS = b"".join(b"%02d" % pair for pair in range(100))
 
 _pairs = cython.declare(cython.p_const_uchar)
 if cython.compiled:
-    _pairs = cython.cast(cython.p_const_uchar, PyBytes_AS_STRING(_PAIRS))
+    _pairs = cython.cast(cython.p_const_uchar, PyBytes_AS_STRING(_PAIRS))  # type: ignore[possibly-undefined]
 
 
 @cython.cfunc
