@@ -20,6 +20,7 @@ from headwater.ports.source import Chunk
 from headwater.ports.target import Checkpoint, CopyState, TableState
 from headwater.targets.mysql import MysqlTarget
 from headwater.targets.mysql.run import MysqlTargetRun
+from headwater.targets.mysql.values import FLOAT_MAX
 from tests.databases import MysqlDatabase, wait_until
 
 EVERYTHING = frozenset({"INSERT", "UPDATE", "DELETE"})
@@ -287,6 +288,17 @@ def test_engines_that_would_lose_rows_are_refused(place: Place, ddl: str, said: 
     place.database.run(ddl)
     (found,) = place.target.check([place.mapping])
     assert (said in str(found), found.stops) == (True, True)
+
+
+@pytest.mark.parametrize("rows", [1, 300], ids=["statement", "load"])
+def test_the_largest_real_of_postgresql_is_the_largest_float(place: Place, rows: int) -> None:
+    place.database.run("CREATE TABLE t (id int PRIMARY KEY, u float)")
+    place.write(MergeStep(inserts=batch(*((i, "3.4028235e+38") for i in range(rows)), (-1, "-3.4028235e+38"), (-2, None), (-3, "0.1"))))
+    place.at(Checkpoint(1))
+    largest = f"SELECT id < 0, count(*) FROM t WHERE ABS(u + 0e0) = {FLOAT_MAX} GROUP BY 1 ORDER BY 1"
+    assert place.database.rows(largest) == [(0, rows), (1, 1)]
+    assert place.database.rows("SELECT id FROM t WHERE u IS NULL OR u + 0e0 = 0.10000000149011612e0 ORDER BY id") == [(-3,), (-2,)]
+    assert "out of range" in place.refused(MergeStep(inserts=batch((-4, "3.4028236e+38"))))
 
 
 def test_what_several_mappings_may_fill(place: Place) -> None:

@@ -25,6 +25,10 @@ ORDERED = frozenset(
 )  # fmt: skip
 """Types that every database puts in the same order."""
 
+REAL_MAX, FLOAT_MAX = "3.4028235e+38", "3.4028234663852886e38"
+"""PostgreSQL's shortest text for its largest `real`, which is the largest FLOAT, too. But MySQL compares a number with the largest FLOAT
+before it rounds it to one, and as a double the text is larger."""
+
 REFUSE = "CAST(CONCAT('x', {v}) AS SIGNED)"
 """Always a warning, which refuses the row; NULL for NULL."""
 
@@ -35,6 +39,8 @@ def reading(data_type: str, column_type: str, nullable: bool) -> str:
     """The expression by which a column reads a text `{v}`; empty where it reads it by itself."""
     if data_type == "tinyint":
         return "CASE {v} WHEN 't' THEN '1' WHEN 'f' THEN '0' ELSE {v} END"
+    if data_type == "float":
+        return f"CASE {{v}} WHEN '{REAL_MAX}' THEN '{FLOAT_MAX}' WHEN '-{REAL_MAX}' THEN '-{FLOAT_MAX}' ELSE {{v}} END"
     if data_type == "bit":
         digits = re.search(r"\d+", column_type)
         bits = f"IF({{v}} REGEXP '^0*[01]{{{{1,{digits[0] if digits else 1}}}}}$', CAST(CONV({{v}}, 2, 10) AS UNSIGNED), {REFUSE})"
