@@ -240,6 +240,38 @@ def test_without_local_infile_rows_go_by_statements(mysql_database: MysqlDatabas
         mysql_database.run("SET GLOBAL local_infile = 1")
 
 
+PACKET_BYTES = 16 << 20
+LARGE = 20_000_000
+
+
+@pytest.fixture
+def small_packets(mysql_database: MysqlDatabase) -> Iterator[None]:
+    """A server that takes 16 MiB in a packet, as MariaDB does by default."""
+    ((packet, local),) = mysql_database.rows("SELECT @@GLOBAL.max_allowed_packet, @@GLOBAL.local_infile")
+    mysql_database.run(f"SET GLOBAL max_allowed_packet = {PACKET_BYTES}", "SET GLOBAL local_infile = 1")
+    yield
+    mysql_database.run(f"SET GLOBAL max_allowed_packet = {packet}", f"SET GLOBAL local_infile = {local}")
+
+
+@pytest.mark.usefixtures("small_packets")
+def test_values_larger_than_a_packet_of_the_server(place: Place) -> None:
+    """They arrive by LOAD DATA. Where that is off they are refused by name; the connection is not lost, which would be tried for ever."""
+    place.database.run("CREATE TABLE t (id int PRIMARY KEY, u longblob)")
+    digits = b"ab" * LARGE
+    place.run.save_table_state(TableState("m", CopyState.COPYING, fresh=True, chunks=(Chunk(0, None, None),)))
+    place.run.copy_chunk(place.mapping, Chunk(0, None, None), [b"1\t\\\\x", digits, b"\n"], True, False)
+    place.write(MergeStep(upserts=batch((2, (b"\\x" + digits).decode()))))
+    place.at(Checkpoint(1))
+    assert place.database.rows("SELECT id, LENGTH(u), HEX(RIGHT(u, 2)) FROM t ORDER BY id") == [(1, LARGE, "ABAB"), (2, LARGE, "ABAB")]
+    place.run.close()
+    place.runs.clear()
+    place.database.run("SET GLOBAL local_infile = 0")
+    assert "larger than its max_allowed_packet" in place.refused(MergeStep(upserts=batch((2, (b"\\x" + digits).decode()))))
+    place.write(MergeStep(upserts=batch((3, "\\x61"))))
+    place.at(Checkpoint(1))
+    assert place.database.rows("SELECT id FROM t ORDER BY id") == [(1,), (2,), (3,)]
+
+
 def test_a_table_without_transactions_takes_rows_twice_but_not_without_a_key(place: Place) -> None:
     place.database.run("CREATE TABLE t (id int PRIMARY KEY, u int) ENGINE = MyISAM")
     for _ in range(2):

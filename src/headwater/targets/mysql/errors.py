@@ -35,7 +35,8 @@ ROWS: dict[int, str] = {
 
 FULL = frozenset({1021, 1114, 1015, 3019})
 READ_ONLY = frozenset({1290, 1792, 1836, 3989})
-TOO_LARGE = frozenset({1153, 1162})
+PACKET_TOO_LARGE = 1153
+TOO_LARGE = frozenset({PACKET_TOO_LARGE, 1162})
 
 TIMES_OUT = frozenset({1205, 1213, 3024, 1969})
 
@@ -65,7 +66,10 @@ def translate(error: Error, doing: str, names: Collection[str] = ()) -> Headwate
     if number in FULL:
         return TargetError(f"The target has no room left while {doing} (error {number}). It is tried again.")
     if number in TOO_LARGE:
-        return RowRefused(f"The target refused {doing}: a row is larger than its max_allowed_packet (error {number}). Raise that.")
+        return RowRefused(
+            f"The target refused {doing}: a row is larger than its max_allowed_packet (error {number}). Raise that, or set local_infile "
+            "= ON there: then rows don't travel in statements. Bytes need twice their size in a statement."
+        )
     if number in UNAVAILABLE or number in TIMES_OUT:
         return TargetError(f"The target gave up while {doing} (error {number}). It is tried again.")
     said = f"{text} (error {number})" if number in NAMES_OBJECTS else message_of(error)

@@ -22,15 +22,16 @@ from headwater.dialects.mysql_errors import NoSuchServer
 from headwater.dialects.mysql_session import WRITING_MODE, Server, Session
 from headwater.dialects.mysql_session import connect as open_session
 from headwater.domain.errors import TargetError
-from headwater.targets.mysql.errors import cannot_connect
+from headwater.targets.mysql.errors import PACKET_TOO_LARGE, cannot_connect
 
 SETTINGS = {
     "foreign_key_checks": "0",
     "unique_checks": "1",
-    "innodb_lock_wait_timeout": "1073741824",
+    "innodb_lock_wait_timeout": "100000000",
     "lock_wait_timeout": "31536000",
 }
-"""On top of what every session pins. Waits for locks are as long as can be: what blocks a task is told by the stall detector."""
+"""On top of what every session pins. Waits for locks are as long as MariaDB lets them be (with STRICT_ALL_TABLES as the server's own mode
+it refuses to be told more): what blocks a task is told by the stall detector."""
 
 READ_COMMITTED = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 ZERO_DATES = ("NO_ZERO_DATE", "NO_ZERO_IN_DATE", "ALLOW_INVALID_DATES")
@@ -75,7 +76,9 @@ class Connection(Session):
     loads = False
     """Whether the server takes LOAD DATA LOCAL."""
     packet_bytes = STATEMENT_BYTES
-    """How long a statement may be."""
+    """How long a statement of several rows may be."""
+    packet_bytes_max = 1 << 30
+    """The server's `max_allowed_packet`: it drops the connection that sends a longer statement, and does not say why."""
 
     def ask(self, statement: str | bytes, values: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
         """Run a statement; each `%s` in it is a value. The rows, if it has any."""
@@ -89,6 +92,8 @@ class Connection(Session):
             pieces = text.split(b"%s")
             assert len(pieces) == len(values) + 1, "as many values as places for them"
             text = pieces[0] + b"".join(literal(value) + piece for value, piece in zip(values, pieces[1:], strict=True))
+        if len(text) >= self.packet_bytes_max:
+            raise OperationalError(PACKET_TOO_LARGE, f"A statement of {len(text)} bytes.")
         self.query(text)
         return self._did()
 
@@ -156,6 +161,7 @@ def _choose(connection: Connection) -> None:
     connection.commit()
     connection.loads = bool(int(local))
     connection.packet_bytes = min(STATEMENT_BYTES, int(packet) * 3 // 4)
+    connection.packet_bytes_max = int(packet)
 
 
 def literal(value: Value) -> bytes:
