@@ -170,7 +170,9 @@ class MysqlSide(Side[MysqlDatabase]):
         return sum(int(size) for _, size, *_ in self.database.rows("SHOW BINARY LOGS"))
 
     def left_behind(self) -> list[Any]:
-        return []
+        tables = "SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'headwater%'"
+        replicas = f"SELECT command FROM information_schema.processlist WHERE user = '{ROLE}' AND command LIKE 'Binlog Dump%'"
+        return self.database.rows(f"{tables} UNION ALL {replicas}")
 
 
 def side_of(database: AnyDatabase) -> Side[Any]:

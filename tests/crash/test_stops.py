@@ -36,10 +36,11 @@ def test_stops(tmp_path: Path, make_cluster: ClusterFactory) -> None:
         made.leave()
 
 
-def test_stops_of_a_binlog(tmp_path: Path, make_own_sides: Callable[[str], Sides]) -> None:
+@pytest.mark.parametrize(("pair", "passwords"), [("mariadb-mariadb", SIDES), ("mysql-newest", ())])
+def test_stops_of_a_binlog(pair: str, passwords: tuple[Side, ...], tmp_path: Path, make_own_sides: Callable[[str], Sides]) -> None:
     """What only MariaDB and MySQL can do to whoever follows their log."""
-    with staged(tmp_path, *make_own_sides("mariadb-mariadb"), Setting(archive_rows=8_000)) as made:
-        for side in SIDES:
+    with staged(tmp_path, *make_own_sides(pair), Setting(archive_rows=8_000)) as made:
+        for side in passwords:
             password_changed(made, side)
         log_purged(made)
         log_begun_anew(made)
@@ -68,7 +69,8 @@ def _purged(source: AnyDatabase, newest: str) -> bool:
 def log_begun_anew(made: Stage[Any]) -> None:
     """All log is removed, and its numbers begin again."""
     made.sides["source"].end_sessions()
-    made.source.run("RESET MASTER")
+    server = made.source.cluster.installation
+    made.source.run("RESET BINARY LOGS AND GTIDS" if server.flavour == "mysql" and server.version >= (8, 2) else "RESET MASTER")
     _copied_again_after(made, "slot_lost", "")
 
 

@@ -66,6 +66,7 @@ def ten_transactions(world: ResetWorld[AnyDatabase]) -> list[int]:
     return stamps
 
 
+@on(PAIR, "mysql-newest")
 def test_exactly_what_was_committed_at_or_after_the_moment_is_replayed(world: ResetWorld[AnyDatabase]) -> None:
     """A moment within the millisecond of a commit includes it; the next millisecond does not."""
     stamps = ten_transactions(world)
