@@ -77,25 +77,27 @@ class Rows:
         """Up to `count` row images, with something for each column. Where they are not right, the place comes out behind the end."""
         rows: list[list[Any]] = []
         layouts: list[Layout] = []
-        nulls_size, known = self._nulls_size, self._layouts
+        nulls_size = self._nulls_size
         while at < end and len(rows) < count:
             nulls = event[at : at + nulls_size]
-            layout = known.get(nulls) or self._layout(nulls)
-            at += nulls_size
-            row: list[Any] = []
-            for unpack, size, three in layout.steps:
-                row += unpack(event, at)
-                at += size
-                if three:
-                    high = row.pop()
-                    row[-1] |= high << 16
-                stop = at + row[-1]
-                row[-1] = event[at:stop]
-                at = stop
-            row += layout.last(event, at)
-            at += layout.last_size
-            rows.append(row)
-            layouts.append(layout)
+            layout = self._layouts.get(nulls) or self._layout(nulls)
+            steps, last, last_size = layout.steps, layout.last, layout.last_size
+            while at < end and len(rows) < count and event.startswith(nulls, at):  # mostly to the event's end
+                at += nulls_size
+                row: list[Any] = []
+                for unpack, size, three in steps:
+                    row += unpack(event, at)
+                    at += size
+                    if three:
+                        high = row.pop()
+                        row[-1] |= high << 16
+                    stop = at + row[-1]
+                    row[-1] = event[at:stop]
+                    at = stop
+                row += last(event, at)
+                at += last_size
+                rows.append(row)
+            layouts += [layout] * (len(rows) - len(layouts))
         return at, rows, layouts
 
     def _layout(self, nulls: bytes) -> Layout:
