@@ -80,7 +80,8 @@ class Place:
 
 @pytest.fixture
 def place(mysql_database: MysqlDatabase) -> Iterator[Place]:
-    """A target on each flavour; make `t` before the run is used."""
+    """A target on each flavour, which takes files of rows; make `t` before the run is used."""
+    mysql_database.run("SET GLOBAL local_infile = 1")
     made = Place(mysql_database)
     yield made
     for run in made.runs:

@@ -114,6 +114,11 @@ class TableInfo:
         return {column.name: column for column in self.columns}
 
     @property
+    def defaults(self) -> frozenset[str]:
+        """Columns that fill themselves."""
+        return frozenset(column.name for column in self.columns if column.default)
+
+    @property
     def names(self) -> list[str]:
         """Names that may be said: those of columns and keys."""
         return [*self.by_name, *(key.name for key in self.keys)]

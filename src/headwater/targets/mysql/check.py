@@ -18,6 +18,7 @@ from headwater.dialects.mysql_errors import message_of, number_of
 from headwater.dialects.mysql_session import Server, quote
 from headwater.domain.mapping import TableMapping
 from headwater.ports.source import Finding
+from headwater.targets.findings import never_cleared, unfit
 from headwater.targets.mysql import books, checkpoints
 from headwater.targets.mysql.catalog import TableInfo, read_tables
 from headwater.targets.mysql.errors import READ_ONLY
@@ -47,7 +48,12 @@ def find(connection: Connection, server: Server, mappings: Sequence[TableMapping
         elif info.kind != "BASE TABLE":
             found.append(Finding(f"{info.table} is not a table, but a {info.kind.lower()}.", "Map the table itself."))
         else:
-            found += [*_columns(mapping, info), *_key(mapping, info), *_engine(mapping, info), *_triggers(info)]
+            found += [
+                *unfit(mapping, info.table, info.columns, info.defaults),
+                *_key(mapping, info),
+                *_engine(mapping, info),
+                *_triggers(info),
+            ]
             found += _shared(mapping, info) if filled_by[mapping.target] > 1 else ()
             found += _privileges(connection, mapping, info, str(user))
     return list(dict.fromkeys(found))
@@ -100,23 +106,6 @@ def _of_ours(error: Error, database: str, user: str) -> Finding:
         f"The user {user} can't make or use the tables headwater_... in {database}, where checkpoints are kept: {message_of(error)}.",
         f"GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP ON {database}.* TO {_account(user)};",
     )
-
-
-def _columns(mapping: TableMapping, info: TableInfo) -> Iterator[Finding]:
-    for pair in mapping.columns:
-        column = info.by_name.get(pair.target)
-        if column is None:
-            yield Finding(f"{info.table} has no column {pair.target}.", "Add it, or change the mapping.")
-        elif not column.writable:
-            yield Finding(f"{info.table}.{pair.target} is a generated column, which can't be written.", "Take it out of the mapping.")
-    mapped = {pair.target for pair in mapping.columns}
-    for column in info.columns:
-        required = not column.nullable and column.writable and not column.default
-        if required and column.name not in mapped and "INSERT" in mapping.operations:
-            yield Finding(
-                f"{info.table}.{column.name} must not be NULL, has no default and is not mapped.",
-                "Map it, give it a default, or let it be NULL.",
-            )
 
 
 def _key(mapping: TableMapping, info: TableInfo) -> Iterator[Finding]:
@@ -174,14 +163,7 @@ def _shared(mapping: TableMapping, info: TableInfo) -> Iterator[Finding]:
             f"{info.table} is filled by several mappings, and to the collation of its key two different keys of a source may be one.",
             "Give the key a collation that tells them apart, such as utf8mb4_nopad_bin (MariaDB) or utf8mb4_0900_bin (MySQL).",
         )
-    for name in mapping.values if mapping.beside else ():
-        column = info.by_name.get(name)
-        if column is not None and not column.nullable and not column.default:
-            yield Finding(
-                f"{info.table}.{name} must not be NULL and has no default, but it is to be cleared when the row of {mapping.source} goes "
-                "and one of another table stays.",
-                "Let it be NULL, or give it a default.",
-            )
+    yield from never_cleared(mapping, info.table, info.columns, info.defaults)
 
 
 def _triggers(info: TableInfo) -> Iterator[Finding]:
