@@ -66,10 +66,12 @@ def labels(column_type: str) -> list[str]:
 
 
 def _set(found: Sequence[str]) -> str:
-    """A SET by the numbers of its labels: by the text a number would be taken for them."""
-    bits = " + ".join(f"IF(FIND_IN_SET({_hex(label)}, CAST({{v}} AS BINARY)) > 0, {1 << i}, 0)" for i, label in enumerate(found)) or "0"
+    """A SET by the numbers of its labels: by the text a number would be taken for them. All of it is without a sign: the number of the
+    64th label fits into no other, and IF would make a decimal of it, which servers cut to what fits without a word."""
+    bits = " | ".join(f"((FIND_IN_SET({_hex(label)}, CAST({{v}} AS BINARY)) > 0) << {i})" for i, label in enumerate(found)) or "0"
     count = "1 + LENGTH({v}) - LENGTH(REPLACE({v}, ',', ''))"
-    return f"IF({{v}} IS NULL, NULL, IF(LENGTH({{v}}) = 0, 0, IF(BIT_COUNT({bits}) = {count}, {bits}, {REFUSE})))"
+    chosen = f"IF({{v}} IS NULL, NULL, IF(LENGTH({{v}}) = 0, 0, IF(BIT_COUNT({bits}) = {count}, {bits}, {REFUSE})))"
+    return f"CAST({chosen} AS UNSIGNED)"
 
 
 def _hex(text: str) -> str:
