@@ -75,7 +75,8 @@ def _seconds(text: str) -> Decimal:
     return -total if text.startswith("-") else total
 
 
-def _same(source: Kind, target: str, sent: str, there: str) -> bool:
+def same(source: Kind, target: str, sent: str, there: str) -> bool:
+    """Whether a text that stands in a column of the type `target` means what was sent."""
     if sent == there:
         return True
     goal = kind_of(target)
@@ -102,7 +103,7 @@ def _changed_by_postgres(connection: psycopg.Connection[Any], target: str) -> It
                 continue
             there = (found.get_value(0, 0) or b"").decode() if found else ""
             connection.rollback()
-            if not _same(kind_of(kind.base), target, value, there):
+            if not same(kind_of(kind.base), target, value, there):
                 yield f"{kind.type} to {target}, {label}: {value[:60]!r} became {there[:60]!r}"
 
 
@@ -179,7 +180,7 @@ class Goal:
             found = self.put([value for *_, value in taken], loading=loading)
             assert found is not None, f"{target}: refused together what it has taken one by one"
             for (source, label, value), there in zip(taken, found, strict=True):
-                if not _same(kind_of(source), target, value, there):
+                if not same(kind_of(source), target, value, there):
                     yield f"{source.removeprefix('mysql:')} to {self.kind.spelling}, {label}: {value[:60]!r} became {there[:60]!r}"
 
 
