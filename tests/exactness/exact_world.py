@@ -58,7 +58,7 @@ class ExactWorld(ResetWorld[D]):
         assert source is not None
         assert target is not None
         found = adapters.source_of(source).check(sorted({m.source for m in mappings}))
-        return [str(one) for one in [*found, *adapters.target_of(target).check(mappings)]]
+        return [str(one) for one in [*found, *adapters.target_of(target).check(mappings)] if one.stops]
 
     @contextmanager
     def following(self) -> Iterator[Self]:

@@ -33,7 +33,10 @@ ROWS: dict[int, str] = {
 }
 """What each error or warning says about a row."""
 
-FULL = frozenset({1021, 1114, 1015, 3019})
+FULL = frozenset({3, 20, 1021, 1026, 1114, 1015, 3019})
+"""Of these 3, 20 and 1026 tell that a file could not be written, for example that of the server's own log."""
+NO_SPACE = re.compile(r"\berror 28\b")
+"""How 1030 tells it, of whatever an engine says."""
 READ_ONLY = frozenset({1290, 1792, 1836, 3989})
 PACKET_TOO_LARGE = 1153
 TOO_LARGE = frozenset({PACKET_TOO_LARGE, 1162})
@@ -63,7 +66,7 @@ def translate(error: Error, doing: str, names: Collection[str] = ()) -> Headwate
         return refused(doing, number, text, names)
     if number in READ_ONLY:
         return TargetError(f"The target can only be read while {doing} (error {number}). It is tried again.")
-    if number in FULL:
+    if number in FULL or (number == 1030 and NO_SPACE.search(text)):
         return TargetError(f"The target has no room left while {doing} (error {number}). It is tried again.")
     if number in TOO_LARGE:
         return RowRefused(
