@@ -31,9 +31,10 @@ from headwater.clusters import (
 )
 from tests.databases import AnyDatabase, Database, MysqlDatabase, create
 from tests.pairs import POSTGRES, Sides
-from tests.scratch import use_memory
+from tests.scratch import keep_bytecode, use_memory
 
 use_memory()
+keep_bytecode()
 
 INSTALLATIONS = find_postgres()
 BOTH = list(dict.fromkeys(INSTALLATIONS[:1] + INSTALLATIONS[-1:]))

@@ -7,6 +7,7 @@ Nothing is lost by it: no test ends the machine, so none can tell what a disk ha
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -32,6 +33,18 @@ def use_memory() -> None:
     place.chmod(0o1777)  # the servers' user has to get there as well
     os.environ["TMPDIR"] = str(place)
     tempfile.tempdir = None
+
+
+def keep_bytecode() -> None:
+    """Let compiled modules be kept, and among what is thrown away, where somebody wants none beside the sources.
+
+    The tests start processes by the thousand, and each would compile all that it imports."""
+    if not sys.dont_write_bytecode:
+        return
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = os.path.join(tempfile.gettempdir(), f"headwater-bytecode-{os.geteuid()}")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
 
 def room() -> int:
