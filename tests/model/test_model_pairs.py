@@ -13,7 +13,7 @@ from tests.conftest import AnyServer
 from tests.databases import AnyDatabase
 from tests.model.real_world import between, play
 
-SEED, STEPS = 1, 25
+SEED, STEPS = 2, 30
 PAIRS = ("scripted-mysql", "mariadb-mysql", "mysql-newest", "newest-mariadb")
 """A pair costs some seconds. With the scripted source large values are left out of the log, and transactions come in parts."""
 
