@@ -18,7 +18,7 @@ from headwater.domain.shapes import misfit
 from headwater.domain.tables import TableName
 from headwater.domain.text_rows import read_text_rows
 from headwater.ports.source import Log, Trail
-from headwater.sources.mysql import catalogue, lineage, positions, replica
+from headwater.sources.mysql import capture, catalogue, lineage, positions, replica
 from headwater.sources.mysql.connect import connect
 from headwater.sources.mysql.defaults import Defaults
 from headwater.sources.mysql.source import MysqlSource
@@ -189,6 +189,59 @@ def test_prepared_transactions_count_where_they_are_committed(mysql_database: My
             cursor.execute("XA COMMIT 'a'")
         mysql_database.run(*half("c", 3), "XA ROLLBACK 'c'", "INSERT INTO t VALUES (4, 'd')")
         assert [row[0] for _, row in values(follower, 3)] == [b"2", b"1", b"4"]
+
+
+def test_prepared_transactions_survive_a_restart_of_capture(mysql_database: MysqlDatabase) -> None:
+    """What is gone on from a place brings their rows at their commit, and nothing twice."""
+    database = mysql_database
+    database.run(TABLE, "CREATE TABLE other (id INT PRIMARY KEY)")
+
+    def half(name: str, *statements: str) -> list[str]:
+        return [f"XA START '{name}'", *statements, f"XA END '{name}'", f"XA PREPARE '{name}'"]
+
+    with followed(database) as follower:
+        database.run(*half("early", "INSERT INTO t VALUES (10, 'e')"))
+        database.run(*half("a", "INSERT INTO t VALUES (1, 'a')", "UPDATE t SET v = 'A' WHERE id = 1"))
+        database.run("XA COMMIT 'early'", "INSERT INTO t VALUES (2, 'b')", "FLUSH BINARY LOGS")
+        database.run(*half("foreign", "INSERT INTO other VALUES (1)"))
+        database.run(*half("undone", "INSERT INTO t VALUES (3, 'c')"))
+        database.run("XA ROLLBACK 'undone'", "INSERT INTO t VALUES (4, 'd')")
+        assert [row[0] for _, row in values(follower, 3)] == [b"10", b"2", b"4"]
+        places = [row["position"] for frame in follower.frames for row in frame.transactions.to_pylist()]
+        follower.until(lambda: follower.position == follower.position and len(follower.heard) > 1)
+        places.append(follower.position)
+    assert all(positions.parse(place).since for place in places)
+    with followed(database, after=places[-1]) as follower:
+        follower.until(lambda: bool(follower.heard))
+        assert follower.frames == []
+        database.run("INSERT INTO t VALUES (5, 'e')", "XA COMMIT 'foreign'", "XA COMMIT 'a'", "INSERT INTO t VALUES (6, 'f')")
+        assert [row[0] for _, row in values(follower, 4)] == [b"5", b"1", b"1", b"6"]
+        assert positions.parse(follower.position).since is None
+        done = follower.position
+    for place, rest in zip(places, ([b"2", b"4"], [b"4"], []), strict=False):
+        with followed(database, after=place) as follower:
+            wanted = [*rest, b"5", b"1", b"1", b"6"]
+            assert [row[0] for _, row in values(follower, len(wanted))] == wanted
+    with followed(database, after=done) as follower:
+        follower.until(lambda: bool(follower.heard))
+        assert follower.frames == []
+
+
+def test_a_large_prepared_transaction(mysql_database: MysqlDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one frame holds; also where it is committed at once."""
+    monkeypatch.setattr(capture, "FRAME_ROWS_MAX", 100)
+    mysql_database.run("CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(50))", "CREATE TABLE s (v CHAR(1))")
+    mysql_database.run("INSERT INTO s VALUES ('x'), ('y')", *["INSERT INTO s SELECT * FROM s"] * 8)
+    with followed(mysql_database) as follower:
+        for end in ("XA PREPARE 'a'", "XA COMMIT 'a' ONE PHASE"):
+            statements = ["XA START 'a'", "INSERT INTO t (v) SELECT v FROM s", "XA END 'a'", end]
+            mysql_database.run(*statements, *["XA COMMIT 'a'"] * ("PREPARE" in end), "INSERT INTO t (v) VALUES ('z')")
+        count = 2 * ((2 << 8) + 1)
+        rows = follower.rows(count)
+        assert len({row["id"] for _, _, row in rows}) == count
+    parts = [(frame.part, frame.last) for frame in follower.frames]
+    assert sum(not last for _, last in parts) >= 2
+    assert all(part == 0 or before == (part - 1, False) for before, (part, _) in pairwise(parts)), str(parts)
 
 
 def test_a_large_transaction_comes_in_parts(mysql_database: MysqlDatabase) -> None:

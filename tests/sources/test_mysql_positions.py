@@ -16,6 +16,7 @@ TWO = "4e11fa47-71ca-11e1-9e33-c80aa9429562"
         Position("binlog.000003", 4711, "0-1-17", "m1"),
         Position("odd;na:me.1000000", 4, f"{ONE}:1-5:7,{TWO}:1", "3e11fa4771ca"),
         Position("binlog.000001", 4),
+        Position("odd;na:me.000003", 4711, "0-1-17", "m1", since=(2, 154)),
     ],
 )
 def test_a_position_reads_back(position: Position) -> None:

@@ -707,6 +707,7 @@ class Decoder:
     is_open: cython.bint
     parted: cython.bint
     begun: cython.bint
+    xa: cython.bint
     checksums: cython.int
     mariadb: cython.bint
     resume: cython.Py_ssize_t
@@ -740,7 +741,7 @@ class Decoder:
         self.plan_of, self.places, self.unpack, self.defaults_of = plan_of, places, unpack, defaults_of
         self.rows_max, self.bytes_max = rows_max, bytes_max
         self.maps, self.known, self.current = {}, {}, {}
-        self.is_open = self.parted = self.begun = False
+        self.is_open = self.parted = self.begun = self.xa = False
         self.checksums = -1  # not told yet
         self.mariadb = False
         self.resume = self.inner_at = 0
@@ -794,6 +795,16 @@ class Decoder:
     def log_offset(self) -> int:
         """Where the event ends that was read last."""
         return self.at
+
+    @property
+    def may_be_prepared(self) -> bool:
+        """Whether the open transaction is an XA transaction, whose commit may come much later."""
+        return self.is_open and self.xa
+
+    @property
+    def ended_offset(self) -> int:
+        """Where in the file the last transaction ended, and the open one began."""
+        return self.safe
 
     @property
     def clock_us(self) -> int:
@@ -1415,6 +1426,7 @@ class Decoder:
         self.gtid = gtid
         self.begun = gtid.begins
         self.parted = False
+        self.xa = gtid.xa != ""
         self.begin_us = gtid.commit_us or self.stamp * 1_000_000
         self.rows_open = self.bytes_open = 0
         return 0
@@ -1465,6 +1477,7 @@ class Decoder:
             if not self.is_open:
                 self._began(events.Gtid(""))
             self.begun = True
+            self.xa = word.startswith(b"XA START")
             return 0
         if text == b"COMMIT" and self.is_open:
             return self._end(self.stamp)

@@ -44,9 +44,10 @@ class MysqlLog:
         self._announcer = announcer
         self._box = Box(QUEUE_BYTES_MAX)
         self._closed = False
-        file, offset = ("", lineage.BEGINNING) if start.by_gtids else (start.after.file, start.after.offset)
+        file, offset = ("", lineage.BEGINNING) if start.by_gtids else start.first
         decoder = Decoder(announcer.plan_of, places, FRAME_ROWS_MAX, FRAME_BYTES_MAX, file, offset, replica.unpack, announcer.defaults_of)
-        self._reader = Reader(stream, decoder, announcer, places, self._box, start.known)
+        known_to = start.after.place if places.rereading else None
+        self._reader = Reader(stream, decoder, announcer, places, self._box, start.known, known_to)
         self._reader.start()
 
     def next(self, timeout_s: float) -> Captured | None:
@@ -84,6 +85,13 @@ class Start:
     stamp_margin_us: int
     at_end: bool
 
+    @property
+    def first(self) -> tuple[str, int]:
+        """The file and the offset from which the log is read: where the first prepared transaction begins, if that is still there."""
+        since = self.after.since
+        file = None if since is None else self.known.file(since[0])
+        return (self.after.file, self.after.offset) if since is None or file is None else (file, since[1])
+
 
 def open_log(config: MysqlConfig, tables: Sequence[TableName], after: str | None, new_history: bool, trail: Trail = NO_TRAIL) -> MysqlLog:
     """See `Source.open_log`."""
@@ -95,6 +103,7 @@ def open_log(config: MysqlConfig, tables: Sequence[TableName], after: str | None
         if start.at_end:
             announcer.defaults.opened_s = start.known.clock_us() // 1_000_000
         places = Places(start.after, session.mariadb, start.identity.server, start.by_gtids)
+        places.rereading = not start.by_gtids and start.first != (start.after.file, start.after.offset)
         stream = _start(session, config, start)
         return MysqlLog(stream, announcer, places, start)
     except BaseException:
@@ -130,7 +139,7 @@ def _start(session: Session, config: MysqlConfig, start: Start) -> replica.Strea
         if start.by_gtids:
             replica.dump_behind(session, config.replica_id, start.after.gtids)
         else:
-            replica.dump_from(session, config.replica_id, start.after.file, start.after.offset)
+            replica.dump_from(session, config.replica_id, *start.first)
         return replica.Stream(session)
     except Error as error:
         raise log_error(error, str(start.after)) from None

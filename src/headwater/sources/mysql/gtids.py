@@ -10,7 +10,10 @@ class Places:
     """Words places for the decoder (`wire.binlog.Places`), from `start` on. `mariadb` has one number per domain, MySQL sets of them.
 
     Where the log is followed by GTIDs, at another server than that of `start`, its file and offset mean nothing until something has come.
+    While the log is read again from a place before `start` (`rereading`), nothing counts, and the place is `start`.
     """
+
+    rereading = False
 
     def __init__(self, start: Position, mariadb: bool, server: str, elsewhere: bool) -> None:
         self._start = str(start)
@@ -21,13 +24,20 @@ class Places:
         self._others = "" if mariadb else start.gtids
         self._source, self._spans, self._last = "", "", -1
         self._gtids = start.gtids
+        self._since = positions.spelled(start.since)
 
     def arrived(self) -> None:
         """Everything that the server had for us has come: its own word for where it stands holds."""
         self._moved = True
 
+    def prepared_since(self, since: tuple[int, int] | None) -> None:
+        """Where the first transaction begins that is prepared and not yet committed."""
+        self._since = positions.spelled(since)
+
     def passed(self, gtid: str) -> None:
         """See `wire.binlog.Places`."""
+        if self.rereading:
+            return
         self._moved = True
         if not gtid:
             return
@@ -43,7 +53,8 @@ class Places:
 
     def text(self, file: str, offset: int) -> str:
         """See `wire.binlog.Places`."""
-        return f"{file}:{offset};{self._gtids};{self._server}" if self._moved else self._start
+        counts = self._moved and not self.rereading
+        return f"{file}:{offset};{self._gtids};{self._server}{self._since}" if counts else self._start
 
     def _turn_to(self, source: str, number: int) -> None:
         """The set anew, with the span that grows now at its end."""

@@ -3,6 +3,9 @@
 `binlog.000003:4711;0-1-17;m1` is the file, the offset in it, the GTIDs of everything up to there (MariaDB's list or MySQL's set; empty
 where the server gives none), and the server whose file that is. Within one server's log the file and the offset tell which of two places
 is the later one. Between servers only the GTIDs do: that place is later which has everything of the other.
+
+Where XA transactions are prepared and not yet committed, `;2:1234` is added: the number of the file and the offset in it where the first of
+them begins. Whoever goes on from the place has to read from there to know what will be committed.
 """
 
 from __future__ import annotations
@@ -11,21 +14,25 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-_POSITION = re.compile(r"(?P<file>.+\.(?P<number>\d+)):(?P<offset>\d+);(?P<gtids>[^;]*);(?P<server>[^;]*)", re.DOTALL)
+_POSITION = re.compile(
+    r"(?P<file>.+\.(?P<number>\d+)):(?P<offset>\d+);(?P<gtids>[^;]*);(?P<server>[^;]*)(?:;(?P<since>\d+:\d+))?", re.DOTALL
+)
 _MARIADB = re.compile(r"(\d+)-(\d+)-(\d+)")
 
 
 @dataclass(frozen=True)
 class Position:
-    """A place: the next byte is that at `offset` of `file`. `gtids` without blanks. `server` is a short name, see `lineage.py`."""
+    """A place: the next byte is that at `offset` of `file`. `gtids` without blanks. `server` is a short name, see `lineage.py`. `since` is
+    where the first prepared transaction begins (number of the file, offset)."""
 
     file: str
     offset: int
     gtids: str = ""
     server: str = ""
+    since: tuple[int, int] | None = None
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.offset};{self.gtids};{self.server}"
+        return f"{self.file}:{self.offset};{self.gtids};{self.server}{spelled(self.since)}"
 
     @property
     def number(self) -> int:
@@ -38,6 +45,11 @@ class Position:
         return self.number, self.offset
 
 
+def spelled(since: tuple[int, int] | None) -> str:
+    """The end of a position's text that tells where the first prepared transaction begins."""
+    return "" if since is None else f";{since[0]}:{since[1]}"
+
+
 @lru_cache(maxsize=64)
 def parse(text: str) -> Position:
     """A position from its text.
@@ -48,7 +60,9 @@ def parse(text: str) -> Position:
     found = _POSITION.fullmatch(text)
     if found is None:
         raise ValueError(f"'{text}' is not a position of a MySQL or MariaDB log")
-    return Position(found["file"], int(found["offset"]), found["gtids"], found["server"])
+    number, _, offset = (found["since"] or "").partition(":")
+    since = (int(number), int(offset)) if number else None
+    return Position(found["file"], int(found["offset"]), found["gtids"], found["server"], since)
 
 
 def reached(place: Position, wanted: Position) -> bool:

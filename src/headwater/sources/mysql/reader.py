@@ -11,6 +11,7 @@ from __future__ import annotations
 import select
 import threading
 import time
+from dataclasses import replace
 
 from pymysql.err import Error
 
@@ -25,6 +26,7 @@ from headwater.sources.mysql.ddl import effects
 from headwater.sources.mysql.gtids import Places
 from headwater.sources.mysql.positions import Position
 from headwater.sources.mysql.prepared import Prepared
+from headwater.sources.mysql.prepared import frames as xa_frames
 from headwater.sources.mysql.replica import LogEnded, Stream
 from headwater.wire import binlog, binlog_charsets
 from headwater.wire.binlog_events import BinlogError, Heartbeat, Incident, Query
@@ -47,10 +49,19 @@ GONE, SAME_ID = 1236, 4052
 class Reader(threading.Thread):
     """Reads one started log into `box` until `stop` or an error, which the box gets.
 
-    `behind` tells how many bytes of log lie behind a place. `offset_us` is how far the source's clock is ahead of ours.
+    What lies in front of `known_to` was captured before, and is read again only for transactions that are prepared there.
     """
 
-    def __init__(self, stream: Stream, decoder: binlog.Decoder, announcer: Announcer, places: Places, box: Box, known: Known) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        decoder: binlog.Decoder,
+        announcer: Announcer,
+        places: Places,
+        box: Box,
+        known: Known,
+        known_to: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__(name="headwater-log-reader", daemon=True)
         self._stream = stream
         self._decoder = decoder
@@ -60,6 +71,7 @@ class Reader(threading.Thread):
         self._box = box
         self._known = known
         self._prepared = Prepared()
+        self._known_to = known_to
         self._stopping = False
         self._gathering_since = 0.0
         self._flowing_until = 0.0
@@ -143,12 +155,18 @@ class Reader(threading.Thread):
 
     def _act(self, event: int) -> bool:
         """Deal with what the decoder saw; True where reading has to pause for it."""
-        if event == binlog.COMMIT:
+        if self._known_to is not None and self._known_already(event, self._known_to):
+            return False
+        if event == binlog.COMMIT and self._prepared.kept:
+            self._end_parts()
+        elif event == binlog.COMMIT:
             if not self._gathering_since:
                 self._gathering_since = time.monotonic()
             decoder = self._decoder
             if decoder.rows >= FRAME_ROWS_MAX or decoder.message_bytes >= FRAME_BYTES_MAX or self._framer.parting:
                 self._flush()
+        elif event == binlog.FULL and self._decoder.may_be_prepared:
+            self._keep_part()
         elif event == binlog.FULL:
             self._flush()
         elif event == binlog.NOTICE:
@@ -156,6 +174,26 @@ class Reader(threading.Thread):
         elif event in (binlog.PREPARED, binlog.CUT):
             self._set_aside(event)
         return self._box.full
+
+    def _known_already(self, event: int, known_to: tuple[int, int]) -> bool:
+        """Whether what the decoder saw lies in front of `known_to`, and is dealt with: only what is prepared there counts."""
+        decoder = self._decoder
+        place, notice = Position(decoder.log_file, decoder.log_offset).place, decoder.notice
+        if place > known_to or (place == known_to and event == binlog.NOTICE and isinstance(notice, Heartbeat)):
+            self._known_to, self._places.rereading = None, False
+            self._places.prepared_since(self._prepared.since)
+            return False
+        if event == binlog.PREPARED or (event == binlog.FULL and decoder.may_be_prepared):
+            return False
+        if event == binlog.NOTICE and isinstance(notice, Query):
+            self._prepared.roll_back(_xa_name(self._text(notice)))  # committed or rolled back: it is over
+            decoder.forget_tables()
+        elif event != binlog.NOTICE:
+            self._framer.apart(decoder.take())
+            self._prepared.take()
+        if event == binlog.CUT:
+            decoder.drop_open()
+        return True
 
     def _notice(self, notice: object) -> None:
         if isinstance(notice, Heartbeat):
@@ -193,33 +231,48 @@ class Reader(threading.Thread):
         convert = binlog_charsets.converter(self._announcer.charset(query.charset))
         return (convert(query.text) if convert else query.text).decode("utf-8", "replace")
 
+    def _keep_part(self) -> None:
+        """The rows so far of an open XA transaction wait with those that are prepared; what was before it goes out."""
+        size = self._decoder.message_bytes
+        frames, open_rows = self._framer.apart(self._decoder.take())
+        self._gathering_since = 0.0
+        self._prepared.keep(open_rows)
+        self._put(frames, size)
+
+    def _end_parts(self) -> None:
+        """An XA transaction of which parts were kept was committed without being prepared."""
+        decoder = self._decoder
+        size = decoder.message_bytes
+        (rest,) = self._framer.frames(decoder.take(), decoder.clock_us)
+        before = xa_frames(self._prepared.take(), decoder.position, decoder.begun_us, decoder.clock_us, last=False)
+        self._put((*before, replace(rest, part=len(before))), size)
+
     def _set_aside(self, event: int) -> None:
         """The rows of the open transaction wait for its commit (PREPARED), or never were (CUT)."""
         decoder = self._decoder
-        name = decoder.notice
-        if self._framer.parting:
-            raise SourceError(
-                f"An XA transaction that is larger than {FRAME_ROWS_MAX} changes can't be followed: {self._place()}.", kind="slot_lost"
-            )
-        size = decoder.message_bytes
+        name, size = decoder.notice, decoder.message_bytes
         frames, open_rows = self._framer.apart(decoder.take())
         self._gathering_since = 0.0
         if event == binlog.PREPARED:
+            self._prepared.hold(name, open_rows, Position(decoder.log_file, decoder.ended_offset).place)
+            self._places.prepared_since(self._prepared.since)
             decoder.put_aside()
-            self._prepared.hold(name, open_rows)
         else:
+            self._prepared.take()
             decoder.drop_open()
         self._put(frames, size)
 
     def _end_prepared(self, text: str) -> None:
         """`XA COMMIT name` or `XA ROLLBACK name`."""
-        what, _, name = text[3:].strip().partition(" ")
-        if what.upper() == "ROLLBACK":
-            self._prepared.roll_back(name.strip())
-        elif what.upper() == "COMMIT":
+        what, name = text[3:].split(maxsplit=1)[0].upper(), _xa_name(text)
+        if what == "ROLLBACK":
+            self._prepared.roll_back(name)
+            self._places.prepared_since(self._prepared.since)
+        elif what == "COMMIT":
             self._flush()
-            decoder = self._decoder
-            self._put(self._prepared.commit(name.strip(), decoder.position, decoder.begun_us, decoder.clock_us), 0)
+            parts, decoder = self._prepared.commit(name), self._decoder
+            self._places.prepared_since(self._prepared.since)
+            self._put(xa_frames(parts, decoder.position, decoder.begun_us, decoder.clock_us), 0)
 
     def _may_flush(self, flowing: bool) -> bool:
         """Whether the transactions that have gathered go out now, at a place where the stream has nothing more for the moment."""
@@ -240,6 +293,12 @@ class Reader(threading.Thread):
         self._box.put(frames, size, decoder.position, decoder.clock_us, self._known.behind(decoder.log_file, decoder.log_offset))
 
 
+def _xa_name(text: str) -> str:
+    """The transaction that `XA COMMIT name` or `XA ROLLBACK name` is about; empty for other statements."""
+    parts = text.strip().split(maxsplit=2)
+    return parts[2].strip() if len(parts) == 3 and parts[0].upper() == "XA" else ""
+
+
 class Known:
     """What was known of the server when its log was opened: its files with their sizes, and its clock."""
 
@@ -250,6 +309,10 @@ class Known:
     def clock_us(self) -> int:
         """The source's clock now."""
         return time.time_ns() // 1000 + self._offset_us
+
+    def file(self, number: int) -> str | None:
+        """The name of the file with this number, None where it is not there."""
+        return next((name for name in self._files if Position(name, 0).number == number), None)
 
     def behind(self, file: str, offset: int) -> int:
         """Bytes of the log behind a place, as of then; 0 for places that are younger."""
