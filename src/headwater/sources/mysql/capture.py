@@ -119,10 +119,10 @@ def _prepare(session: Session, config: MysqlConfig, after: Position | None, new_
     fresh = joined.after is None or bool(joined.reason)
     place = lineage.end_of_log(session) if fresh or joined.after is None else joined.after
     known = Known(lineage.log_files(session), _offset_us(session))
-    at_end = place.place == lineage.end_place(session)
-    margin_us = 0 if session.since(None, (8, 0, 1)) else STAMP_MARGIN_US
     by_gtids = joined.by_gtids and not fresh
-    return Start(after if by_gtids and after else place, by_gtids, lineage.identify(session), known, margin_us, at_end and not by_gtids)
+    at_end = not by_gtids and place.place == lineage.end_place(session)
+    margin_us = 0 if session.since(None, (8, 0, 1)) else STAMP_MARGIN_US
+    return Start(after if by_gtids and after else place, by_gtids, lineage.identify(session), known, margin_us, at_end)
 
 
 def _offset_us(session: Session) -> int:
