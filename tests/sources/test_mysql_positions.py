@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from headwater.sources.mysql.gtids import Places
 from headwater.sources.mysql.positions import Position, behind, holds, parse, reached
 
 ONE = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
@@ -64,3 +65,13 @@ def test_a_mariadb_that_wrote_its_own_in_place_of_the_others_lacks_them() -> Non
     assert not behind("0-1-120,0-2-150", "0-1-120")
     assert not behind("0-2-150", "0-1-120"), "older files may be gone: the server itself will say"
     assert behind("0-1-120,0-2-150,1-1-3", "0-1-120,1-1-4")
+
+
+def test_where_prepared_transactions_begin_means_nothing_on_another_server() -> None:
+    start = Position("binlog.000003", 9, "0-1-5", "m1", since=(2, 154))
+    here, elsewhere = Places(start, True, "m1", False), Places(start, True, "m2", True)
+    assert elsewhere.text("binlog.000001", 4) == str(start)
+    for places in (here, elsewhere):
+        places.passed("0-1-6")
+    assert parse(here.text("binlog.000003", 20)).since == (2, 154)
+    assert parse(elsewhere.text("binlog.000001", 20)).since is None

@@ -24,7 +24,7 @@ class Places:
         self._others = "" if mariadb else start.gtids
         self._source, self._spans, self._last = "", "", -1
         self._gtids = start.gtids
-        self._since = positions.spelled(start.since)
+        self._since = "" if elsewhere else positions.spelled(start.since)
 
     def arrived(self) -> None:
         """Everything that the server had for us has come: its own word for where it stands holds."""
