@@ -1,12 +1,13 @@
-"""What targets write down about copies, in the form that all of them keep it in."""
+"""What targets write down about tasks and copies: its form, its rules, and what is said about it, the same for every kind of target."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from headwater.domain.errors import Fenced
+from headwater.domain.errors import Fenced, TargetError
 from headwater.domain.mapping import TableMapping
 from headwater.domain.shapes import COPY_AGAIN
 from headwater.ports.source import Chunk
@@ -53,9 +54,26 @@ def no_checkpoint(task_id: str) -> Fenced:
     return Fenced(f"Task {task_id} has no checkpoint at the target; it was removed, or no epoch was raised.")
 
 
-def too_old(task_id: str, held: Checkpoint | None, epoch: int) -> Fenced:
-    """What somebody is told who would take a task over under an epoch that is not the newest."""
-    return Fenced(f"Task {task_id} is held by epoch {held.epoch if held else '?'} at the target; {epoch} is too old.")
+def taken_over(task_id: str, held: Checkpoint | None, epoch: int, move_to: Checkpoint | None) -> Checkpoint:
+    """The checkpoint under which `epoch` takes the task over; `held` itself where it has done so already. See `Target.raise_epoch`.
+
+    Raises Fenced where a newer epoch holds the task."""
+    if held is None or held.epoch > epoch:
+        raise Fenced(f"Task {task_id} is held by epoch {held.epoch if held else '?'} at the target; {epoch} is too old.")
+    if held.epoch == epoch:
+        return held
+    return held.moved_back(move_to, epoch) if move_to is not None else replace(held, epoch=epoch)
+
+
+def no_table(mapping: TableMapping) -> TargetError:
+    """What a write is told whose table was not found."""
+    return TargetError(f"The target has no table {mapping.target} (any more). Create it.", kind="target_refused")
+
+
+def no_key(mapping: TableMapping, names: Iterable[str]) -> TargetError:
+    """What a write is told whose rows can't be found by the mapped key."""
+    where = f"The target table {mapping.target} has no unique index on ({', '.join(names)})"
+    return TargetError(f"{where}. Create one.", kind="target_refused")
 
 
 def another_table(mapping: TableMapping, *, gone: bool) -> str:

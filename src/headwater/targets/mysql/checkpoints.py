@@ -11,7 +11,6 @@ chunks that end at the same time don't wait for one another.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from pymysql.err import Error
 
@@ -19,7 +18,7 @@ from headwater.dialects.mysql_errors import number_of
 from headwater.ports.target import Checkpoint, CopyState, TableState
 from headwater.targets.mysql import dirty, filled
 from headwater.targets.mysql.session import Connection, Value
-from headwater.targets.records import plan_text, table_states, too_old
+from headwater.targets.records import plan_text, table_states, taken_over
 
 _NO_SUCH_TABLE = 1146
 
@@ -116,16 +115,11 @@ def raise_epoch(connection: Connection, task_id: str, epoch: int, move_to: Check
     """See `Target.raise_epoch`; in the connection's transaction, which the caller commits."""
     connection.run(_ADD, [task_id])
     old = read(connection, task_id, lock=True)
-    if old is None or old.epoch > epoch:
-        raise too_old(task_id, old, epoch)
-    if old.epoch == epoch:
-        return old
-    new = old.moved_back(move_to, epoch) if move_to is not None else replace(old, epoch=epoch)
-    connection.run(_MOVE, [new.epoch, new.journal_id, new.offset, new.exact_from, new.position, new.commit_us, task_id])
-    if recopy is True:
-        forget_states(connection, task_id)
-    elif recopy:
-        forget_states(connection, task_id, recopy)
+    new = taken_over(task_id, old, epoch, move_to)
+    if new != old:
+        connection.run(_MOVE, [new.epoch, new.journal_id, new.offset, new.exact_from, new.position, new.commit_us, task_id])
+        if recopy:
+            forget_states(connection, task_id, None if recopy is True else recopy)
     return new
 
 

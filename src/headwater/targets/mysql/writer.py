@@ -7,7 +7,6 @@ from functools import partial
 from itertools import zip_longest
 
 from headwater.dialects.mysql_session import Server
-from headwater.domain.errors import TargetError
 from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable
 from headwater.domain.tables import TableName
@@ -21,6 +20,7 @@ from headwater.targets.mysql.shared_writer import SharedWriter
 from headwater.targets.mysql.staging import Stages
 from headwater.targets.mysql.statements import Statements
 from headwater.targets.mysql.table_writer import TableWriter, Tally
+from headwater.targets.records import no_key, no_table
 
 
 class Writer:
@@ -94,11 +94,10 @@ class Writer:
         """The statements of one mapping, whose table `learn` knows."""
         info = self._info.get(mapping.target)
         if info is None:
-            raise TargetError(f"The target has no table {mapping.target} (any more). Create it.", kind="target_refused")
+            raise no_table(mapping)
         if mapping not in self._statements:
             names = [pair.target for pair in mapping.key]
             if names and info.key_on(names) is None:
-                where = f"The target table {mapping.target} has no unique index on ({', '.join(names)})"
-                raise TargetError(f"{where}. Create one.", kind="target_refused")
+                raise no_key(mapping, names)
             self._statements[mapping] = Statements(mapping, info, len(self._statements))
         return self._statements[mapping]

@@ -35,6 +35,7 @@ from headwater.targets.postgres.session import Connection
 from headwater.targets.postgres.shared_writer import SharedWriter
 from headwater.targets.postgres.statements import Statements
 from headwater.targets.postgres.table_writer import TableWriter, Tally, is_small
+from headwater.targets.records import no_key, no_table
 
 UNIQUE = (psycopg.errors.UniqueViolation, psycopg.errors.ExclusionViolation)
 COLLISIONS = (*UNIQUE, psycopg.errors.ForeignKeyViolation)
@@ -241,12 +242,11 @@ class Writer:
     def _known(self, mapping: TableMapping) -> tuple[TableInfo, Statements]:
         info = self._info.get(mapping.target)
         if info is None:
-            raise TargetError(f"The target has no table {mapping.target} (any more). Create it.", kind="target_refused")
+            raise no_table(mapping)
         if mapping not in self._statements:
             names = [pair.target for pair in mapping.key]
             if names and info.key_on(names) is None:
-                where = f"The target table {mapping.target} has no unique index on ({', '.join(names)})"
-                raise TargetError(f"{where}. Create one.", kind="target_refused")
+                raise no_key(mapping, names)
             self._statements[mapping] = Statements(mapping, info, len(self._statements))
         return info, self._statements[mapping]
 
