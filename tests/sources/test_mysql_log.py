@@ -420,12 +420,13 @@ def test_another_server_with_the_same_transactions(make_mysql_like: Any, request
 
 
 def run_as(server: MysqlServer, number: int, statement: str) -> None:
-    """Run it with the GTID of this number, as a replica would."""
+    """Run it with the GTID of this number, as a replica would. MySQL's have two tags, or none."""
     with server.connect() as session, session.cursor() as cursor:
         if "MariaDB" in server.product:
             cursor.execute(f"SET gtid_domain_id = 7, server_id = 77, gtid_seq_no = {number}")
         else:
-            cursor.execute(f"SET gtid_next = '11111111-2222-3333-4444-555555555555:{number}'")
+            tag = ("", "shop:", "_b1:")[number % 3] if server.installation.version >= (8, 3) else ""
+            cursor.execute(f"SET gtid_next = '11111111-2222-3333-4444-555555555555:{tag}{number}'")
         for part in statement.split("; "):
             if part.startswith("USE "):
                 session.select_db(part[4:])

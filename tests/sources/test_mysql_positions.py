@@ -6,6 +6,7 @@ import pytest
 
 from headwater.sources.mysql.gtids import Places
 from headwater.sources.mysql.positions import Position, behind, holds, parse, reached
+from headwater.sources.mysql.replica import encoded
 
 ONE = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 TWO = "4e11fa47-71ca-11e1-9e33-c80aa9429562"
@@ -75,3 +76,14 @@ def test_where_prepared_transactions_begin_means_nothing_on_another_server() -> 
         places.passed("0-1-6")
     assert parse(here.text("binlog.000003", 20)).since == (2, 154)
     assert parse(elsewhere.text("binlog.000001", 20)).since is None
+
+
+def test_a_set_on_the_wire_has_the_newer_form_only_where_it_has_tags() -> None:
+    """The first 8 bytes tell the form and the number of entries, then each has its UUID, its tag where there are any, and its spans."""
+    one, two = bytes.fromhex(ONE.replace("-", "")), bytes.fromhex(TWO.replace("-", ""))
+    number = [i.to_bytes(8, "little") for i in range(9)]
+    assert encoded(f"{ONE}:1-5:7") == number[1] + one + number[2] + number[1] + number[6] + number[7] + number[8]
+    tagged = b"\x01\x03\0\0\0\0\0\x01"
+    plain, shop, b1 = b"\0", b"\x08shop", b"\x06_b1"
+    spans = number[1] + number[1] + number[6]
+    assert encoded(f"{TWO}:_b1:1-5,{ONE}:1-5:shop:1-5") == tagged + one + plain + spans + one + shop + spans + two + b1 + spans

@@ -34,6 +34,9 @@ LOST = 2013
 OFFSET_MAX = (1 << 32) - 1
 """What fits into the command that asks by file and offset."""
 
+TAGGED = 1
+"""The form of a set of GTIDs that has tags; a tag has 32 letters at most."""
+
 CHECKSUM = "SET @master_binlog_checksum = @@GLOBAL.binlog_checksum, @source_binlog_checksum = @@GLOBAL.binlog_checksum"
 
 
@@ -68,11 +71,7 @@ def dump_from(session: Session, server_id: int, file: str, offset: int) -> None:
 
 
 def dump_behind(session: Session, server_id: int, gtids: str) -> None:
-    """Ask for everything that is not among these GTIDs.
-
-    Raises:
-        SourceError: `slot_lost`, the server can't be asked for that.
-    """
+    """Ask for everything that is not among these GTIDs."""
     if session.mariadb:
         with session.cursor() as cursor:
             cursor.execute("SET @slave_connect_state = %s, @slave_gtid_strict_mode = 0, @slave_gtid_ignore_duplicates = 0", (gtids,))
@@ -84,17 +83,18 @@ def dump_behind(session: Session, server_id: int, gtids: str) -> None:
 
 
 def encoded(gtids: str) -> bytes:
-    """MySQL's form of a set for the wire: by server its spans, whose ends are not in them.
+    """MySQL's form of a set for the wire: by server, or server and tag, its spans, whose ends are not in them.
 
-    Raises:
-        SourceError: `slot_lost`, the set has tags, which this form can't tell.
+    Servers before 8.3 know no tags, and read the older form alone. In the newer one the first byte and the eighth tell the form, and
+    the count is between them; a tag's length is doubled. (`Gtid_set::encode`, sql/rpl_gtid_set.cc.)
     """
     found = positions.intervals(gtids)
-    if any(":" in source for source in found):
-        raise SourceError("Another server's log can't be joined by GTIDs that have tags.", kind="slot_lost")
-    made = struct.pack("<Q", len(found))
+    tagged = any(":" in source for source in found)
+    made = struct.pack("<Q", (TAGGED << 56 | len(found) << 8 | TAGGED) if tagged else len(found))
     for source, spans in sorted(found.items()):
-        made += bytes.fromhex(source.replace("-", "")) + struct.pack("<Q", len(spans))
+        server, _, tag = source.partition(":")
+        named = bytes([len(tag) << 1]) + tag.encode() if tagged else b""
+        made += bytes.fromhex(server.replace("-", "")) + named + struct.pack("<Q", len(spans))
         made += b"".join(struct.pack("<QQ", first, last + 1) for first, last in spans)
     return made
 
