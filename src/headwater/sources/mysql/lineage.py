@@ -25,6 +25,8 @@ STATUS_SINCE = (8, 2, 0)
 BEGINNING = 4
 """The offset of a file's first event."""
 
+ENCRYPTED_HEAD_BYTES = 512
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -97,8 +99,12 @@ def earliest(connection: Session) -> str:
 
 
 def log_files(connection: Session) -> dict[str, int]:
-    """The files of the server's log in order, with their sizes in bytes."""
-    return {str(found["log_name"]): int(found["file_size"]) for found in rows(connection, "SHOW BINARY LOGS")}
+    """The files of the server's log in order, with their sizes in bytes, as places count them: without what MySQL puts in front of
+    those that it encrypts."""
+    return {
+        str(found["log_name"]): int(found["file_size"]) - (ENCRYPTED_HEAD_BYTES if found.get("encrypted") == "Yes" else 0)
+        for found in rows(connection, "SHOW BINARY LOGS")
+    }
 
 
 def _lost(connection: Session, after: Position) -> str:
