@@ -10,6 +10,7 @@ import pytest
 
 from headwater.clusters import PrivatePostgres
 from headwater.domain.errors import SourceError
+from headwater.sources.log import QUEUE_BYTES_MAX
 from headwater.sources.postgres import PostgresSource, capture, publication, reader, stream
 from tests.conftest import ClusterFactory
 from tests.crash.proxy import Proxy
@@ -309,8 +310,8 @@ def test_a_gigantic_transaction_takes_constant_memory(database: Database, follow
     database.run("INSERT INTO t SELECT i, repeat(chr(64 + i % 26), 1000000) FROM generate_series(1, 150) i")
     reading = log.log
     assert isinstance(reading, capture.PostgresLog)
-    wait_until(lambda: reading.waiting_bytes >= capture.QUEUE_BYTES_MAX, what="a full box")
-    assert reading.waiting_bytes <= capture.QUEUE_BYTES_MAX + reader.FRAME_BYTES_MAX + 2_000_000
+    wait_until(lambda: reading.waiting_bytes >= QUEUE_BYTES_MAX, what="a full box")
+    assert reading.waiting_bytes <= QUEUE_BYTES_MAX + reader.FRAME_BYTES_MAX + 2_000_000
     log.rows(150)
     assert max(frame.batches[0].data.nbytes for frame in log.frames if frame.batches) < reader.FRAME_BYTES_MAX + 2_000_000
 

@@ -11,8 +11,9 @@ from pymysql.err import Error
 from headwater.dialects.mysql_session import Session
 from headwater.domain.errors import SourceError
 from headwater.domain.tables import TableName
-from headwater.ports.source import NO_TRAIL, Captured, Trail
+from headwater.ports.source import NO_TRAIL, Trail
 from headwater.sources.box import Box
+from headwater.sources.log import QUEUE_BYTES_MAX, ReadLog
 from headwater.sources.mysql import lineage, positions, replica
 from headwater.sources.mysql.announcer import Announcer
 from headwater.sources.mysql.config import MysqlConfig
@@ -22,9 +23,6 @@ from headwater.sources.mysql.positions import Position
 from headwater.sources.mysql.reader import FRAME_BYTES_MAX, FRAME_ROWS_MAX, Known, Reader, log_error
 from headwater.wire.binlog import Decoder
 
-QUEUE_BYTES_MAX = 16 * 1024 * 1024
-"""Decoded changes that may wait for the caller; beyond it reading stops."""
-
 STAMP_MARGIN_US = 24 * 3_600_000_000
 """A statement that is a transaction of its own is stamped with its beginning, where the log has no better stamps. What is captured as it
 happens is found by when it was seen; only of what is captured late a reset goes back by as much as this, which costs time alone. One
@@ -33,45 +31,21 @@ that takes longer than a day, while capture lags, may lie before the place that 
 CLOCK = "SELECT UNIX_TIMESTAMP(NOW(6)) AS now"
 
 
-class MysqlLog:
-    """See `Log`. `next` and `confirm` belong to one caller; the reader thread has the rest."""
+class MysqlLog(ReadLog):
+    """See `Log`."""
 
     def __init__(self, stream: replica.Stream, announcer: Announcer, places: Places, start: Start) -> None:
         self.start = str(start.after)
         self.history = start.identity.history
         self.stamp_margin_us = start.stamp_margin_us
-        self._stream = stream
-        self._announcer = announcer
-        self._box = Box(QUEUE_BYTES_MAX)
-        self._closed = False
         file, offset = ("", lineage.BEGINNING) if start.by_gtids else start.first
         decoder = Decoder(announcer.plan_of, places, FRAME_ROWS_MAX, FRAME_BYTES_MAX, file, offset, replica.unpack, announcer.defaults_of)
         known_to = start.after.place if places.rereading else None
-        self._reader = Reader(stream, decoder, announcer, places, self._box, start.known, known_to)
-        self._reader.start()
-
-    def next(self, timeout_s: float) -> Captured | None:
-        """See `Log.next`."""
-        return self._box.take(timeout_s)
+        box = Box(QUEUE_BYTES_MAX)
+        super().__init__(box, Reader(stream, decoder, announcer, places, box, start.known, known_to), stream, announcer)
 
     def confirm(self, position: str) -> None:
         """See `Log.confirm`: the server keeps its log for as long as it is told to, whoever has read it."""
-
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes of decoded changes that wait for `next`."""
-        return self._box.waiting_bytes
-
-    def close(self) -> None:
-        """See `Log.close`."""
-        if self._closed:
-            return
-        self._closed = True
-        self._reader.stop()
-        self._reader.join()
-        self._stream.close()
-        self._announcer.close()
-        self._box.close()
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import psycopg
 
 from headwater.domain.errors import SourceError
 from headwater.domain.tables import TableName
-from headwater.ports.source import NO_TRAIL, Captured, Trail
+from headwater.ports.source import NO_TRAIL, Trail
 from headwater.sources.box import Box
+from headwater.sources.log import QUEUE_BYTES_MAX, ReadLog
 from headwater.sources.postgres import catalogue, lineage, positions, publication, slot
 from headwater.sources.postgres.announcer import Announcer
 from headwater.sources.postgres.config import PostgresConfig
@@ -22,55 +23,27 @@ from headwater.sources.postgres.stream import Stream
 from headwater.sources.postgres.stream import start as begin
 from headwater.wire.pgoutput import Decoder
 
-QUEUE_BYTES_MAX = 16 * 1024 * 1024
-"""Decoded changes that may wait for the caller; beyond it reading stops."""
 OBJECT_IN_USE = "55006"
 ACTIVE_SLOT_PATIENCE_S = 8.0
 """How long to wait for a slot that another process still reads, which may be our own one that was killed a moment ago."""
 
 
-class PostgresLog:
-    """See `Log`. `next` and `confirm` belong to one caller; the reader thread has the rest."""
+class PostgresLog(ReadLog):
+    """See `Log`."""
 
     stamp_margin_us = 0
 
     def __init__(self, connection: psycopg.Connection[Any], stream: Stream, announcer: Announcer, place: Place) -> None:
-        after, known_end = place.start, place.known_end
-        self.start = positions.text(after)
+        self.start = positions.text(place.start)
         self.history = place.history
-        self._connection = connection
-        self._stream = stream
-        self._announcer = announcer
-        self._box = Box(QUEUE_BYTES_MAX)
-        self._closed = False
-        decoder = Decoder(announcer.key_of, FRAME_ROWS_MAX, FRAME_BYTES_MAX, after)
-        self._reader = Reader(stream, decoder, announcer.framer, self._box, after, known_end)
-        self._reader.start()
-
-    def next(self, timeout_s: float) -> Captured | None:
-        """See `Log.next`."""
-        return self._box.take(timeout_s)
+        decoder = Decoder(announcer.key_of, FRAME_ROWS_MAX, FRAME_BYTES_MAX, place.start)
+        box = Box(QUEUE_BYTES_MAX)
+        self._reader = Reader(stream, decoder, announcer.framer, box, place.start, place.known_end)
+        super().__init__(box, self._reader, stream, connection, announcer)
 
     def confirm(self, position: str) -> None:
         """See `Log.confirm`."""
         self._reader.confirm(positions.parse(position))
-
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes of decoded changes that wait for `next`."""
-        return self._box.waiting_bytes
-
-    def close(self) -> None:
-        """See `Log.close`."""
-        if self._closed:
-            return
-        self._closed = True
-        self._reader.stop()
-        self._reader.join()
-        self._stream.close()
-        self._connection.close()
-        self._announcer.close()
-        self._box.close()
 
 
 @dataclass(frozen=True)
