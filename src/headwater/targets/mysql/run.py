@@ -15,9 +15,8 @@ from headwater.domain.tables import TableName
 from headwater.ports.source import Chunk
 from headwater.ports.target import Checkpoint, CopyState, Look, TableState, Written
 from headwater.targets.mysql import aside, books, checkpoints, chunks, filled
-from headwater.targets.mysql.errors import translate
 from headwater.targets.mysql.looking import end, look
-from headwater.targets.mysql.session import Connection, connect
+from headwater.targets.mysql.session import Connection, connected
 from headwater.targets.mysql.statements import any_row
 from headwater.targets.mysql.writing import MysqlWriting, Session
 from headwater.targets.pool import Pool
@@ -75,7 +74,7 @@ class MysqlTargetRun(MysqlWriting):
         with self._fenced_session("looking into the books of rows") as session:
             complete, others = books.tracked(session.connection, self._task_id, mappings)
         if others:
-            with self._beside("dropping books of rows") as connection:
+            with connected(self._server, "dropping books of rows") as connection:
                 books.drop(connection, self._task_id, others)
         return complete
 
@@ -144,13 +143,13 @@ class MysqlTargetRun(MysqlWriting):
         """See `TargetRun.look`."""
         ids = [session.id for session in (self._main, *self._pool.busy)]
         asked = self._main.id if self._transaction.asked else None
-        with self._beside("looking at the target's sessions") as connection:
+        with connected(self._server, "looking at the target's sessions") as connection:
             return look(connection, ids, asked)
 
     def cut(self) -> None:
         """See `TargetRun.cut`. The server may never hear of it, so its sessions are ended first: their locks would stop the next run."""
         sessions = [self._main, *self._pool.all]
-        with suppress(HeadwaterError), self._beside("ending our sessions at the target") as connection:
+        with suppress(HeadwaterError), connected(self._server, "ending our sessions at the target") as connection:
             end(connection, [session.id for session in sessions])
         for session in sessions:
             session.cut()
@@ -162,18 +161,6 @@ class MysqlTargetRun(MysqlWriting):
 
     def _settled(self) -> bool:
         return settled(self._place)
-
-    @contextmanager
-    def _beside(self, doing: str) -> Iterator[Connection]:
-        """A connection apart from the run's sessions."""
-        connection = connect(self._server)
-        try:
-            yield connection
-        except Error as error:
-            raise translate(error, doing) from None
-        finally:
-            with suppress(Error):
-                connection.close()
 
     @contextmanager
     def _session(self, doing: str) -> Iterator[Session]:

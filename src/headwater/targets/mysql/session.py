@@ -10,7 +10,8 @@ copied at the same time would wait for one another. Foreign keys are not looked 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from headwater.dialects.mysql_errors import NoSuchServer
 from headwater.dialects.mysql_session import WRITING_MODE, Server, Session
 from headwater.dialects.mysql_session import connect as open_session
 from headwater.domain.errors import TargetError
-from headwater.targets.mysql.errors import PACKET_TOO_LARGE, cannot_connect
+from headwater.targets.mysql.errors import PACKET_TOO_LARGE, cannot_connect, translate
 
 SETTINGS = {
     "foreign_key_checks": "0",
@@ -150,6 +151,19 @@ def connect(server: Server) -> Connection:
     except Error as error:
         raise cannot_connect(server, error) from None
     return connection
+
+
+@contextmanager
+def connected(server: Server, doing: str) -> Iterator[Connection]:
+    """A connection for the body of the `with`, while `doing` something: the driver's errors become ours."""
+    connection = connect(server)
+    try:
+        yield connection
+    except Error as error:
+        raise translate(error, doing) from None
+    finally:
+        with suppress(Error):
+            connection.close()
 
 
 def _choose(connection: Connection) -> None:

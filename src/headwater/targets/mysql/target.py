@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from headwater.targets.mysql import aside, books, catalog, checkpoints
 from headwater.targets.mysql.check import find
 from headwater.targets.mysql.errors import translate
 from headwater.targets.mysql.run import MysqlTargetRun
-from headwater.targets.mysql.session import Connection, connect
+from headwater.targets.mysql.session import Connection, connect, connected
 from headwater.targets.mysql.writing import MysqlMending
 
 
@@ -106,16 +106,8 @@ class MysqlTarget:
         """See `Target.compare`."""
         return MysqlComparison(connect(self._server), timeout_s, lambda error, doing: translate(error, f"{doing} at {self._server}"))
 
-    @contextmanager
-    def _connected(self, doing: str) -> Iterator[Connection]:
-        connection = connect(self._server)
-        try:
-            yield connection
-        except Error as error:
-            raise translate(error, f"{doing} at {self._server}") from None
-        finally:
-            with suppress(Error):
-                connection.close()
+    def _connected(self, doing: str) -> AbstractContextManager[Connection]:
+        return connected(self._server, f"{doing} at {self._server}")
 
 
 def open_target(target_id: str, content: dict[str, Any], secrets: dict[str, str]) -> MysqlTarget:  # noqa: ARG001 - every factory has it

@@ -20,7 +20,7 @@ from headwater.targets.postgres.chunks import copy_chunk, remove_missing
 from headwater.targets.postgres.config import PostgresTargetConfig
 from headwater.targets.postgres.errors import translate
 from headwater.targets.postgres.looking import end, look
-from headwater.targets.postgres.session import Connection, connect
+from headwater.targets.postgres.session import Connection, connected
 from headwater.targets.postgres.statements import any_row
 from headwater.targets.postgres.writing import PostgresWriting, Session
 from headwater.targets.records import fenced, no_checkpoint, settled
@@ -143,27 +143,16 @@ class PostgresTargetRun(PostgresWriting):
         """See `TargetRun.look`."""
         sessions = [self._main, *self._pool.busy]
         asked = self._main.connection.info.backend_pid if self._transaction.asked else None
-        with self._beside("looking at the target's sessions") as connection:
+        with connected(self._config, "looking at the target's sessions") as connection:
             return look(connection, [session.connection.info.backend_pid for session in sessions], asked)
 
     def cut(self) -> None:
         """See `TargetRun.cut`. The server may never hear of it, so its sessions are ended first: their locks would stop the next run."""
         sessions = [self._main, *self._pool.all]
-        with suppress(HeadwaterError), self._beside("ending our sessions at the target") as connection:
+        with suppress(HeadwaterError), connected(self._config, "ending our sessions at the target") as connection:
             end(connection, [session.connection.info.backend_pid for session in sessions])
         for session in sessions:
             session.cut()
-
-    @contextmanager
-    def _beside(self, doing: str) -> Iterator[Connection]:
-        """A connection apart from the run's sessions."""
-        connection = connect(self._config)
-        try:
-            yield connection
-        except psycopg.Error as error:
-            raise translate(error, doing) from None
-        finally:
-            connection.close()
 
     def close(self) -> None:
         """See `TargetRun.close`."""

@@ -9,6 +9,8 @@ triggers and foreign keys already.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -18,7 +20,7 @@ from psycopg.pq import Format
 
 from headwater.dialects.postgres_text import PINNED_AGAIN, TEXT_SETTINGS
 from headwater.targets.postgres.config import PostgresTargetConfig
-from headwater.targets.postgres.errors import cannot_connect
+from headwater.targets.postgres.errors import cannot_connect, translate
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -89,6 +91,18 @@ def connect(config: PostgresTargetConfig) -> Connection:
     connection.prepare_threshold = 2
     connection.prepared_max = PREPARED_MAX
     return connection
+
+
+@contextmanager
+def connected(config: PostgresTargetConfig, doing: str) -> Iterator[Connection]:
+    """A connection for the body of the `with`, while `doing` something: the driver's errors become ours."""
+    connection = connect(config)
+    try:
+        yield connection
+    except psycopg.Error as error:
+        raise translate(error, doing) from None
+    finally:
+        connection.close()
 
 
 def _convert_nothing(connection: Connection) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from headwater.targets.postgres.check import find
 from headwater.targets.postgres.config import PostgresTargetConfig
 from headwater.targets.postgres.errors import translate
 from headwater.targets.postgres.run import PostgresTargetRun
-from headwater.targets.postgres.session import Connection, connect
+from headwater.targets.postgres.session import Connection, connect, connected
 from headwater.targets.postgres.writing import PostgresMending
 
 
@@ -107,15 +107,8 @@ class PostgresTarget:
         """See `Target.compare`."""
         return PostgresComparison(connect(self._config), timeout_s, lambda error, doing: translate(error, f"{doing} at {self._config}"))
 
-    @contextmanager
-    def _connected(self, doing: str) -> Iterator[Connection]:
-        connection = connect(self._config)
-        try:
-            yield connection
-        except psycopg.Error as error:
-            raise translate(error, f"{doing} at {self._config}") from None
-        finally:
-            connection.close()
+    def _connected(self, doing: str) -> AbstractContextManager[Connection]:
+        return connected(self._config, f"{doing} at {self._config}")
 
 
 def open_target(target_id: str, content: dict[str, Any], secrets: dict[str, str]) -> PostgresTarget:  # noqa: ARG001 - every factory has it
