@@ -109,18 +109,8 @@ INSERT INTO headwater.chunk_done (task_id, mapping_id, number, rows_done) VALUES
 """
 _CHUNK_IS_DONE = "SELECT FROM headwater.chunk_done WHERE task_id = %s AND mapping_id = %s AND number = %s"
 _FORGET_CHUNKS = "DELETE FROM headwater.chunk_done WHERE task_id = %s AND mapping_id = %s"
-_FORGET = (
-    "DELETE FROM headwater.overlay WHERE task_id = %s",
-    "DELETE FROM headwater.chunk_done WHERE task_id = %s",
-    "DELETE FROM headwater.table_state WHERE task_id = %s",
-    "DELETE FROM headwater.filled WHERE task_id = %s",
-)
-_FORGET_MAPPINGS = (
-    "DELETE FROM headwater.overlay WHERE task_id = %s AND mapping_id = ANY (%s::text[])",
-    "DELETE FROM headwater.chunk_done WHERE task_id = %s AND mapping_id = ANY (%s::text[])",
-    "DELETE FROM headwater.table_state WHERE task_id = %s AND mapping_id = ANY (%s::text[])",
-    "DELETE FROM headwater.filled WHERE task_id = %s AND mapping_id = ANY (%s::text[])",
-)
+_OF_COPIES = ("overlay", "chunk_done", "table_state", "filled")
+_FORGET = "DELETE FROM headwater.{table} WHERE task_id = %s AND (mapping_id = ANY (%s::text[]) OR %s)"
 
 
 def prepared(connection: Connection) -> bool:
@@ -179,7 +169,7 @@ def save_state(connection: Connection, task_id: str, state: TableState) -> None:
     connection.execute(_SAVE_STATE, [task_id, *values])
     connection.execute(_FORGET_CHUNKS, [task_id, state.mapping_id])
     if state.state is CopyState.PENDING:
-        connection.execute(_FORGET_MAPPINGS[0], [task_id, [state.mapping_id]])
+        _forget(connection, "overlay", task_id, frozenset([state.mapping_id]))
     connection.execute(_SET_CHUNKS, [task_id, state.mapping_id, sorted(state.chunks_done)])
 
 
@@ -201,12 +191,8 @@ def chunk_is_done(connection: Connection, task_id: str, mapping_id: str, number:
 def forget_states(connection: Connection, task_id: str, mapping_ids: frozenset[str] | None = None) -> None:
     """Remove copy progress, of all mappings or of these; what was set aside of them is settled, since they are copied again."""
     dirty.reset(connection, task_id, mapping_ids)
-    if mapping_ids is None:
-        for statement in _FORGET:
-            connection.execute(statement, [task_id])
-    else:
-        for statement in _FORGET_MAPPINGS:
-            connection.execute(statement, [task_id, sorted(mapping_ids)])
+    for table in _OF_COPIES:
+        _forget(connection, table, task_id, mapping_ids)
 
 
 def forget(connection: Connection, task_id: str) -> None:
@@ -214,6 +200,10 @@ def forget(connection: Connection, task_id: str) -> None:
     forget_states(connection, task_id)
     dirty.forget(connection, task_id)
     connection.execute("DELETE FROM headwater.checkpoint WHERE task_id = %s", [task_id])
+
+
+def _forget(connection: Connection, table: str, task_id: str, mapping_ids: frozenset[str] | None) -> None:
+    connection.execute(_FORGET.format(table=table).encode(), [task_id, sorted(mapping_ids or ()), mapping_ids is None])
 
 
 def _holds(connection: Connection, question: str) -> bool:
