@@ -189,6 +189,16 @@ def test_a_task_that_was_never_here_has_no_place(place: Place) -> None:
     assert place.target.look("task") == (Checkpoint(0), {})
 
 
+@pytest.mark.parametrize("place", ["postgres", "mariadb", "mysql"], indirect=True)
+def test_what_the_server_refuses_outside_of_runs_is_told_as_our_error(place: Place) -> None:
+    assert isinstance(place, (Postgres, Mysql))
+    place.target.raise_epoch("task", 1)
+    place.database.run(f"DROP TABLE headwater{'.' if isinstance(place, Postgres) else '_'}table_state")
+    with pytest.raises(TargetError, match="reading the checkpoint") as caught:
+        place.target.look("task")
+    assert caught.value.kind == "target_refused"
+
+
 def test_raising_the_epoch_takes_the_task_over_and_keeps_its_place(place: Place) -> None:
     assert place.target.raise_epoch("task", 1) == Checkpoint(1)
     run = place.run("task", 1)
