@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 
-from headwater.domain.errors import Fenced, HeadwaterError, TargetError
+from headwater.domain.errors import HeadwaterError, TargetError
 from headwater.domain.mapping import TableMapping
 from headwater.domain.merge import MergedTable
 from headwater.domain.tables import TableName
@@ -16,7 +16,6 @@ from headwater.ports.source import Chunk
 from headwater.ports.target import Checkpoint, Look, TableState, Written
 from headwater.targets.pool import Pool
 from headwater.targets.postgres import books, checkpoints, chunks, filled, overlays
-from headwater.targets.postgres.chunks import copy_chunk, remove_missing
 from headwater.targets.postgres.config import PostgresTargetConfig
 from headwater.targets.postgres.errors import translate
 from headwater.targets.postgres.looking import end, look
@@ -42,7 +41,7 @@ class PostgresTargetRun(PostgresWriting):
         try:
             self._place = self.checkpoint()
             if self._place.epoch != epoch:
-                raise self._fenced()
+                raise fenced(task_id, epoch)
             self._tables = self._identify()
             self._noted = self._sweep()  # whether there may be overlays that wait to be shown
         except HeadwaterError:
@@ -95,7 +94,7 @@ class PostgresTargetRun(PostgresWriting):
             self._noted = True
             task = (self._task_id, self._epoch)
             try:
-                count = copy_chunk(session.connection, session.writer, task, mapping, chunk, rows, fresh=fresh, remove=remove)
+                count = chunks.copy_chunk(session.connection, session.writer, task, mapping, chunk, rows, fresh=fresh, remove=remove)
             except psycopg.Error as error:
                 raise self._explained(translate(error, f"copying to {mapping.target}"), [mapping], session.writer) from None
             session.writer.committed()
@@ -104,7 +103,7 @@ class PostgresTargetRun(PostgresWriting):
     def remove_missing(self, mapping: TableMapping, chunk: Chunk, keys: Iterable[bytes]) -> None:
         """See `TargetRun.remove_missing`."""
         with self._asking(f"copying to {mapping.target}"):
-            remove_missing(self._main.connection, self._main.writer, mapping, chunk, keys)
+            chunks.remove_missing(self._main.connection, self._main.writer, mapping, chunk, keys)
 
     def mark_chunk(self, mapping: TableMapping, chunk: Chunk, rows: int) -> None:
         """See `TargetRun.mark_chunk`."""
@@ -134,7 +133,7 @@ class PostgresTargetRun(PostgresWriting):
         if not held:
             self._main.rollback()
             self._identify()
-            raise self._fenced()
+            raise fenced(self._task_id, self._epoch)
         self._main.writer.committed()
         self._touched.clear()
         self._place = checkpoint
@@ -193,9 +192,6 @@ class PostgresTargetRun(PostgresWriting):
             overlays.sweep(session.connection, self._task_id, sorted(m.mapping_id for m in self._mappings) or None)
             return bool(overlays.read(session.connection, self._task_id))
 
-    def _fenced(self) -> Fenced:
-        return fenced(self._task_id, self._epoch)
-
     @contextmanager
     def _session(self, doing: str) -> Iterator[Session]:
         """A connection of the caller's own, apart from the run's transaction."""
@@ -210,8 +206,7 @@ class PostgresTargetRun(PostgresWriting):
         """A session of the caller's own; what is done in it is committed, under our epoch."""
         with self._session(doing) as session:
             yield session
-            if not checkpoints.hold(session.connection, self._task_id, self._epoch):
-                raise self._fenced()
+            chunks.hold(session.connection, (self._task_id, self._epoch))
             session.connection.commit()
             session.writer.committed()
 
