@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Generic
 
 from headwater import adapters
 from headwater.domain.errors import HeadwaterError
@@ -25,17 +26,17 @@ from headwater.engine.followed import FileNote
 from headwater.journal import open_reader, open_writer
 from headwater.ports.runtime import ApplyReport, CaptureReport
 from headwater.ports.target import Checkpoint, CopyState, TableState
-from tests.databases import Database, wait_until
+from tests.databases import AnyDatabase, D, wait_until
 from tests.integration.world import EVERYTHING, RETENTION, data_source
 
 
 @dataclass
-class SchemaWorld:
+class SchemaWorld(Generic[D]):
     """See the module. `mappings` by table name; the task of a table has the table's name."""
 
     directory: Path
-    source: Database
-    target: Database
+    source: D
+    target: AnyDatabase
     mappings: dict[str, TableMapping] = field(default_factory=dict)
     epochs: dict[str, int] = field(default_factory=dict)
 
@@ -46,7 +47,7 @@ class SchemaWorld:
 
     def fitted(self, name: str, pairs: Sequence[tuple[str, str]] = (), source: str | None = None) -> TableMapping:
         """The mapping of a table as the service makes it now."""
-        table, read = TableName("public", name), TableName.parse(source or name, "public")
+        table, read = TableName(self.target.schema, name), TableName.parse(source or name, self.source.schema)
         here, there = self.read.describe([read])[read], self.written.describe([table])[table]
         made = fit(here, there, pairs or by_name(here, there), compatible)
         assert not made.problems, made.problems
@@ -95,8 +96,8 @@ class SchemaWorld:
 
     def captured(self) -> None:
         """Wait until the journal has all that is committed at the source now."""
-        end = self.source.rows("SELECT pg_current_wal_insert_lsn()::text")[0][0]
-        self.source.run("SELECT txid_current()")
+        with closing(self.read.compare(30.0)) as asking:
+            end = asking.position()
         with closing(open_reader(self.directory)) as reader:
             wait_until(lambda: (at := reader.end().position) is not None and self.read.reached(at, end), what="all is captured")
 
@@ -137,13 +138,14 @@ class SchemaWorld:
         """The mapped columns' rows on both sides, as text."""
         mapping = self.mappings[name]
         return (
-            self.source.rows(_all_rows(mapping.source, [pair.source for pair in mapping.columns])),
-            self.target.rows(_all_rows(mapping.target, [pair.target for pair in mapping.columns])),
+            _all_rows(self.source, mapping.source, [pair.source for pair in mapping.columns]),
+            _all_rows(self.target, mapping.target, [pair.target for pair in mapping.columns]),
         )
 
 
-def _all_rows(table: TableName, columns: Sequence[str]) -> str:
-    return f"SELECT {', '.join(f'{name}::text' for name in columns)} FROM {table} ORDER BY 1"
+def _all_rows(database: AnyDatabase, table: TableName, columns: Sequence[str]) -> list[tuple[object, ...]]:
+    found = database.rows(f"SELECT {', '.join(columns)} FROM {table}")
+    return sorted((tuple(None if value is None else str(value) for value in row) for row in found), key=repr)
 
 
 def _stop_when(control: Control, ended: Callable[[], bool], deadline: float) -> None:

@@ -68,6 +68,11 @@ def _table(shapes: tuple[ColumnShape | None, ...], schema: TableSchema) -> str |
     known = {shape.table_id for shape in shapes if shape is not None and shape.table_id}
     if schema.id and known and schema.id not in known:
         return f"{schema.table} is another table here: it was dropped and made anew, or another one took its name. {COPY_AGAIN}"
+    if not known and schema.columns and all(column.number < 0 for column in schema.columns):
+        return (
+            f"The rows of {schema.table} may be others from here on: the table, or a partition, was dropped, emptied, exchanged or made "
+            f"anew, or another table took its name. {COPY_AGAIN}"
+        )
     return None
 
 
@@ -123,7 +128,7 @@ def _again(pair: ColumnPair, schema: TableSchema, column: Column) -> str:
 def _unlogged(pair: ColumnPair, schema: TableSchema) -> str:
     return (
         f"The values of column {pair.source} of {schema.table} may have changed here, by a statement that changes the table and not its "
-        f"rows (ALTER TABLE, a table or partition that was dropped, emptied, exchanged or made anew). {COPY_AGAIN}"
+        f"rows (ALTER TABLE). {COPY_AGAIN}"
     )
 
 

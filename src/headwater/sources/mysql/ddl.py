@@ -329,7 +329,7 @@ def _read(words: _Words, followed: frozenset[TableName]) -> list[Effect]:
         words.skip("TABLE")
         return [Effect(words.table(), "emptied")]
     if first == "RENAME" and words.skip("TABLE", "TABLES"):
-        return [effect for part in words.parts() for effect in _renamed(part)]
+        return _all_renamed([effect for part in words.parts() for effect in _renamed(part)])
     if first == "DROP":
         return _dropped(words, followed)
     if first == "CREATE":
@@ -339,6 +339,12 @@ def _read(words: _Words, followed: frozenset[TableName]) -> list[Effect]:
     if first == "RENAME":
         return []
     raise Unreadable("it is of an unknown kind")
+
+
+def _all_renamed(made: list[Effect]) -> list[Effect]:
+    """A name that goes and comes back in one statement is replaced, not renamed: so tools put a changed copy in a table's place."""
+    filled = {effect.table for effect in made if effect.what == "replaced"}
+    return [effect for effect in made if effect.what == "replaced" or effect.table not in filled]
 
 
 def _renamed(words: _Words) -> list[Effect]:
