@@ -13,7 +13,8 @@ import pytest
 
 from headwater.client import Client
 from headwater.clusters import PrivatePostgres
-from tests.databases import Database, content, wait_until
+from tests.databases import AnyDatabase, Database, content, wait_until
+from tests.pairs import Sides, on
 from tests.programs import Service, headwater, initialised
 
 SOURCE = """
@@ -25,13 +26,13 @@ TARGET = """
 CREATE TABLE goods (id bigint PRIMARY KEY, name varchar(10), price numeric(6,2) CHECK (price >= 0), seat int UNIQUE, story text);
 CREATE TABLE parts (id bigint PRIMARY KEY, name text NOT NULL);
 """
-ALL = "SELECT id, name, price::float, seat, length(story) FROM goods ORDER BY id"
+ALL = "SELECT id, name, price, seat, length(story) FROM goods ORDER BY id"
 
 
 class Stage:
     """A service with one task, over a source that takes everything and a target that does not."""
 
-    def __init__(self, service: Service, client: Client, source: Database, target: Database) -> None:
+    def __init__(self, service: Service, client: Client, source: AnyDatabase, target: AnyDatabase) -> None:
         self.service, self.client, self.source, self.target = service, client, source, target
         self.task_id = ""
 
@@ -39,8 +40,8 @@ class Stage:
         """Make and start the task, setting aside what is refused."""
         app_id = self.service.access["app_id"]
         ids = [
-            self.client.create_data_source(one.name, "POSTGRESQL", app_id, content(one))["datasource_id"]
-            for one in (self.source, self.target)
+            self.client.create_data_source(f"{side} {one.name}", one.type, app_id, content(one))["datasource_id"]
+            for side, one in (("source", self.source), ("target", self.target))
         ]
         mapped = self.client.init_task(*ids, auto_mapping=True)
         self.task_id = self.client.create_task("shop", mapped["task_id"])
@@ -155,3 +156,52 @@ def test_from_the_copy_to_the_last_retry(
         log = service.log.read_text()
         assert "much too long" not in log
         assert "good 10" not in log
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@on("mariadb-newest", "mysql-mariadb")
+def test_between_other_databases(tmp_path: Path, sides: Sides) -> None:
+    """Set aside by the copy and by the log, settled by what the source says later, by a person's retry, and by being discarded."""
+    source, target = sides
+    source.run("CREATE TABLE goods (id bigint PRIMARY KEY, name varchar(50), price decimal(12,2), seat int, story text)")
+    source.run(f"INSERT INTO goods SELECT i, concat('good ', i), i, i, 'story' FROM {source.series(1, 300)}")
+    source.run("UPDATE goods SET price = 1000000 WHERE id = 150")
+    target.run("CREATE TABLE goods (id bigint PRIMARY KEY, name varchar(10), price decimal(6,2), seat int UNIQUE, story text)")
+    with Service(tmp_path, initialised(tmp_path)) as service, service.client() as client:
+        stage = Stage(service, client, source, target)
+        stage.start(rows_max=20)
+        (row,) = stage.await_open(1)
+        assert (row["target_table"], row["row"]["id"], row["commit_ms"]) == (f"{target.schema}.goods", "150", None)
+        stage.await_same(150)
+
+        with source.session() as one:
+            one.execute("UPDATE goods SET name = 'much too long a name' WHERE id = 10")
+            one.execute(
+                "INSERT INTO goods VALUES (3001, 'new', 1, 3001, 's'), (3002, 'dear', 1000000, 3002, 's'), (3003, 'new', 1, 3003, 's')"
+            )
+            one.execute("UPDATE goods SET seat = CASE id WHEN 20 THEN -20 WHEN 21 THEN -21 END WHERE id IN (20, 21)")
+            one.execute("UPDATE goods SET seat = CASE id WHEN 20 THEN 21 WHEN 21 THEN 20 END WHERE id IN (20, 21)")
+            one.execute("DELETE FROM goods WHERE id = 30")
+            one.commit()
+        rows = stage.await_open(3)
+        assert {row["row"]["id"] for row in rows if row["commit_ms"]} == {"10", "3002"}
+        stage.await_same(10, 150, 3002)
+        assert target.rows("SELECT name FROM goods WHERE id = 10") == [("good 10",)], "the row that stands stays"
+        assert "much too long" not in " ".join(row["reason"] for row in rows)
+
+        source.run("UPDATE goods SET price = 15 WHERE id = 150")
+        assert {row["row"]["id"] for row in stage.await_open(2)} == {"10", "3002"}
+        stage.await_same(10, 3002)
+        window = wait_until(lambda: stage.detail()["window"], what="a window")
+        client.reset(stage.task_id, window["earliest_ms"])
+        by_id = {row["row"]["id"]: row["id"] for row in stage.await_open(2)}
+
+        assert "was refused again" in stage.cli("dirty", "retry", "shop", "--all", status=1)
+        wider = "ALTER name TYPE text" if target.type == "POSTGRESQL" else "MODIFY name varchar(50)"
+        target.run(f"ALTER TABLE goods {wider}")
+        assert stage.cli("dirty", "retry", "shop", by_id["10"]) == "1 written.\n"
+        stage.await_same(3002)
+        assert json.loads(stage.cli("dirty", "discard", "shop", "--all", "--json"))["refused"] == []
+        assert list(client.dirty_rows(stage.task_id)) == []
+        assert "much too long" not in service.log.read_text()
