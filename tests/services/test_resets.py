@@ -19,7 +19,7 @@ from headwater.ports.target import Checkpoint, CopyState, TableState
 from headwater.services.data_sources import Connections
 from headwater.services.errors import ServiceError
 from headwater.services.locks import TaskLocks
-from headwater.services.resets import Resets
+from headwater.services.resets import Resets, task_reach
 from headwater.testing import Crash, FaultScript, MemoryJournal, MemoryStore, MemoryTarget, MovedClock, ScriptedSource
 from headwater.testing.rows import Transaction, frame
 
@@ -279,6 +279,22 @@ def test_a_moment_out_of_reach_is_refused_with_the_reach(refused: Callable[[obje
     assert error.message.startswith("Invalid parameter [date_from]: ")
     assert said in error.message
     assert f"Reachable: {START_MS + 1001} (2026-01-01T00:00:01.001Z) to {START_MS + 9000} (2026-01-01T00:00:09.000Z)." in error.message
+
+
+def test_stamps_of_whole_seconds_hide_no_moment_behind_a_copy() -> None:
+    """MariaDB's: every transaction was seen later than it is stamped."""
+    journal, began = MemoryJournal(), START_MS * 1000
+    writer, reader = journal.writer(), journal.reader()
+    writer.stamps_within(86_400_000_000)
+    writer.append((), "0", began)
+    seen = [began + i * 250_000 + 1_000 for i in range(40)]
+    for i, moment in enumerate(seen):
+        writer.append([frame([Transaction(str(i + 1), moment // 10**6 * 10**6, ())], moment)], str(i + 1), moment)
+    for copied_from in (1, 10, 39):
+        earliest = task_reach(reader, reader.window(), copied_from).earliest_us
+        assert earliest is not None
+        assert seen[copied_from - 1] < earliest <= seen[copied_from - 1] + 1_000
+        assert reader.seek(earliest) == copied_from
 
 
 def test_the_future_is_judged_by_the_clock_of_the_source(world: World, refused: Callable[[object], ServiceError]) -> None:

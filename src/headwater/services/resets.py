@@ -47,8 +47,8 @@ Both limits together are shorter than what clients wait."""
 REFIT_TIMEOUT_S = 5.0
 """How long a reset without a time waits for the source's word on what the mapped columns are now."""
 
-REACH_STEPS_MAX = 100
-"""How many transactions with later stamps before an offset are stepped over when looking for the first moment that leads behind it."""
+REACH_STEP_US = 1_000
+"""How exactly the first moment is found that leads behind an offset: moments are told in milliseconds."""
 
 _INT64_MAX = 2**63 - 1
 
@@ -316,19 +316,28 @@ class Resets:
 def task_reach(reader: JournalReader, window: Window, copied_from: int) -> Reach:
     """The moments that a reset of one task can reach: those of the journal, but none before its tables were copied.
 
-    `copied_from` as in `Standing`. Bounded: where stamps run far backward around it, the later half of the doubt is left out.
+    `copied_from` as in `Standing`.
     """
     earliest = window.earliest_us
     if earliest is not None and copied_from > window.first_offset:
-        earliest = max(earliest, (reader.stamp(copied_from - 1) or earliest) + 1)
-        for _ in range(REACH_STEPS_MAX):
-            sought = reader.seek(earliest)
-            if sought >= copied_from:
-                break
-            earliest = max(earliest, reader.stamp(sought) or 0) + 1
-        else:
-            earliest = max(earliest, window.latest_us or earliest)
+        stamped = max(earliest, (reader.stamp(copied_from - 1) or earliest) + 1)
+        earliest = _first_behind(reader, copied_from, stamped, max(stamped, window.latest_us or stamped))
     return Reach(earliest, window.latest_us)
+
+
+def _first_behind(reader: JournalReader, offset: int, low: int, high: int) -> int:
+    """The first moment of `low` to `high` that leads to the offset or behind it; `high` where none does. Mostly that is `low`, and little
+    more where stamps are not exact. A later moment never leads to an earlier offset: steps may grow, and what is left be halved."""
+    if reader.seek(low) >= offset:
+        return low
+    step = REACH_STEP_US
+    while low + step < high and reader.seek(low + step) < offset:
+        low, step = low + step, 2 * step
+    high = min(high, low + step)
+    while high - low > REACH_STEP_US:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reader.seek(middle) >= offset else (middle, high)
+    return high
 
 
 def _whole_ms(value: object) -> int:
