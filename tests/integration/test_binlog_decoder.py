@@ -278,6 +278,38 @@ def test_new_files_and_no_checksums(mysql_database: MysqlDatabase) -> None:
     assert [place[0] for place, _, _ in read.transactions] == files
 
 
+def test_places_go_on_beyond_32_bits(mysql_database: MysqlDatabase) -> None:
+    """A huge transaction makes a file larger than 4 GiB, whose events tell the lower 32 bits of where they end."""
+    changes = ["INSERT INTO t VALUES (1,'x',NULL)", "DELETE FROM t", "FLUSH BINARY LOGS", "INSERT INTO t VALUES (3,'x',NULL)"]
+    found = binlogs.recorded(mysql_database.cluster, changes, mysql_database.name, [TABLE])
+    start, plan = int.from_bytes(found[0][19:27], "little"), binlogs.planner(mysql_database.cluster)
+    ((file, first), _, _), ((_, second), _, _), later = binlogs.read(both("binlog")[-1], found, plan).transactions
+    wraps = {"at a commit": -first, "within an event": 1 - second, "at the start": -start, "later": 3 << 30}
+    for name, low in wraps.items():
+        shift = (5 << 32) + low
+        for form in both("binlog"):
+            read = binlogs.read(form, shifted(found, shift), plan, file=file, offset=start + shift)
+            assert read.error == "", name
+            assert [place for place, _, _ in read.transactions] == [(file, first + shift), (file, second + shift), later[0]], name
+
+
+def shifted(found: Sequence[bytes], shift: int) -> list[bytes]:
+    """The events as they would be if the first file had so many bytes more in front of them."""
+    made, moved = [], shift
+    for event in found:
+        kind, place, artificial = event[4], int.from_bytes(event[13:17], "little"), event[17] & 0x20
+        changed = bytearray(event)
+        if kind == 4 and artificial:
+            changed[19:27] = struct.pack("<Q", int.from_bytes(event[19:27], "little") + moved)
+        elif kind == 15 and moved:
+            changed[13:17] = struct.pack("<I", place or 256)  # it may be told again
+        elif place and not artificial:
+            changed[13:17] = struct.pack("<I", (place + moved) & 0xFFFFFFFF)
+        made.append(with_checksum(bytes(changed[:-4])))
+        moved = 0 if kind == 4 and not artificial else moved
+    return made
+
+
 def test_a_large_statement_is_taken_in_parts(mysql_database: MysqlDatabase) -> None:
     values = ", ".join(f"({i}, 'x', NULL)" for i in range(2000))
     whole = seen(mysql_database, [f"INSERT INTO t VALUES {values}", "UPDATE t SET a = 'y'"], [TABLE])

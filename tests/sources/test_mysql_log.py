@@ -46,6 +46,11 @@ def values(follower: Follower, count: int) -> list[tuple[str, Any]]:
     return [(op, tuple(row.values())) for _, op, row in follower.rows(count)]
 
 
+def place_of(position: str) -> tuple[int, int]:
+    """The place alone, for positions whose GTIDs may be spelled in another order."""
+    return positions.parse(position).place
+
+
 def end_of(database: MysqlDatabase) -> str:
     """Where the server's log ends now, as text."""
     with connect(config_of(database)) as session:
@@ -390,7 +395,37 @@ def open_at(source: MysqlSource, database: MysqlDatabase, after: str, trail: Tra
     return source.open_log(named(database), after, False, trail)
 
 
-def test_another_server_with_the_same_transactions(make_mysql_like: Any, request: pytest.FixtureRequest) -> None:
+def test_from_beyond_4_gib(mysql_database: MysqlDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an offset is too large to be asked for: the next file, if nothing else is left, or by GTIDs, or not at all (P7)."""
+    database = mysql_database
+    database.run(TABLE)
+    with followed(database) as follower:
+        database.run("INSERT INTO t VALUES (1, 'x')", "INSERT INTO t VALUES (2, 'x')", "FLUSH BINARY LOGS", "INSERT INTO t VALUES (3, 'x')")
+        assert len(follower.rows(3)) == 3
+        within, at_end, _ = [row["position"] for frame in follower.frames for row in frame.transactions.to_pylist()]
+    monkeypatch.setattr(capture, "OFFSET_MAX", lineage.BEGINNING)
+    with followed(database, after=at_end) as follower:
+        assert values(follower, 1) == [("INSERT", (b"3", b"x"))]
+    with followed(database, after=within) as follower:
+        assert [row[0] for _, row in values(follower, 2)] == [b"2", b"3"]
+        assert place_of(follower.position) == place_of(end_of(database))
+    mariadb = database.cluster.product == "MariaDB"
+    if not mariadb:
+        database.run("SET GLOBAL gtid_mode = ON_PERMISSIVE")
+    number, offset = place_of(within)
+    since = positions.spelled((number, offset - 1)) if mariadb else ""
+    try:
+        with pytest.raises(SourceError, match="where an XA transaction was prepared" if mariadb else "gtid_mode is not ON") as caught:
+            source_of(database).open_log(named(database), within + since, False)
+        assert caught.value.kind == "slot_lost"
+    finally:
+        if not mariadb:
+            database.run("SET GLOBAL gtid_mode = ON")
+
+
+def test_another_server_with_the_same_transactions(
+    make_mysql_like: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A switch-over: what follows by GTIDs at the new primary, where files and offsets are others."""
     flavour = request.node.callspec.params["make_mysql_like"]
     settings = {"gtid_mode": "ON", "enforce_gtid_consistency": "ON"} if flavour == "make_mysql" else {}
@@ -415,6 +450,12 @@ def test_another_server_with_the_same_transactions(make_mysql_like: Any, request
     run_as(new, 8, "INSERT INTO moved.t VALUES (8, 'new')")
     with closing(open_at(source_of(databases[1]), databases[1], place, trail)) as log:
         assert values(Follower(log), 1) == [("INSERT", (b"8", b"new"))]
+    with monkeypatch.context() as beyond:
+        beyond.setattr(capture, "OFFSET_MAX", lineage.BEGINNING)
+        with closing(open_at(source_of(databases[1]), databases[1], place, trail)) as log:
+            follower = Follower(log)
+            assert values(follower, 1) == [("INSERT", (b"8", b"new"))]
+            assert place_of(follower.position) == place_of(end_of(databases[1]))
     with pytest.raises(SourceError, match="lacks what was captured"):
         open_at(source_of(databases[0]), databases[0], place, trail)
 

@@ -933,18 +933,24 @@ class Decoder:
     @cython.cfunc
     @cython.inline
     def _behind(self, p: cython.p_const_uchar, kind: cython.int) -> cython.ulonglong:
-        """Where the log stands behind this event. The header's 32 bits wrap in files of more than 4 GiB; events that the server makes
-        up for the stream have no place."""
+        """Where the log stands behind this event. The header's 32 bits wrap in files of more than 4 GiB. Events that the server makes up
+        for the stream have no place, and those at the head of a file may be sent again at a start in its middle."""
         place: cython.ulonglong = _little(p + 13, 4) if cython.compiled else int.from_bytes(p[13:17], "little")
         artificial: cython.bint = (p[17] & 0x20) != 0
-        if place == 0 or artificial or kind == 4:
+        if artificial or kind == 4:
             return self.at
+        if place == 0 or kind in (15, 35, 161, 163, 164):  # what the head of a file is made of
+            return self._adjoining(p, place)
         whole: cython.ulonglong = ((self.at >> 32) << 32) | place
         if whole >= self.at:
             return whole
-        if self.at - whole < cython.cast(cython.ulonglong, 1) << 31:
-            return self.at  # the format description, sent again at a start in the middle
-        return whole + (cython.cast(cython.ulonglong, 1) << 32)
+        return self.at if kind == 27 else whole + (cython.cast(cython.ulonglong, 1) << 32)  # HEARTBEAT
+
+    @cython.cfunc
+    def _adjoining(self, p: cython.p_const_uchar, place: cython.ulonglong) -> cython.ulonglong:
+        """The place behind an event that may not stand here: if its 32 bits are those of an event that does."""
+        behind: cython.ulonglong = self.at + (_little(p + 9, 4) if cython.compiled else int.from_bytes(p[9:13], "little"))
+        return behind if behind & 0xFFFFFFFF == place else self.at
 
     @cython.cfunc
     @cython.inline
@@ -1410,7 +1416,7 @@ class Decoder:
             if self.rows_open:
                 return CUT
             self.is_open = False
-        if not self.is_open:
+        if not self.is_open and (rotate.file != self.file or rotate.offset > self.at):  # by GTIDs it is told as the file's beginning
             self.file = rotate.file
             self.at = self.next = self.safe = rotate.offset
         self.told = rotate

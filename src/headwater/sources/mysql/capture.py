@@ -23,6 +23,9 @@ from headwater.sources.mysql.positions import Position
 from headwater.sources.mysql.reader import FRAME_BYTES_MAX, FRAME_ROWS_MAX, Known, Reader, log_error
 from headwater.wire.binlog import Decoder
 
+OFFSET_MAX = positions.OFFSET_32_MAX
+"""What fits into the command that asks by file and offset."""
+
 STAMP_MARGIN_US = 24 * 3_600_000_000
 """A statement that is a transaction of its own is stamped with its beginning, where the log has no better stamps. What is captured as it
 happens is found by when it was seen; only of what is captured late a reset goes back by as much as this, which costs time alone. One
@@ -78,7 +81,7 @@ def open_log(config: MysqlConfig, tables: Sequence[TableName], after: str | None
             announcer.defaults.opened_s = start.known.clock_us() // 1_000_000
         places = Places(start.after, session.mariadb, start.identity.server, start.by_gtids)
         places.rereading = not start.by_gtids and start.first != (start.after.file, start.after.offset)
-        stream = _start(session, config, start)
+        stream = _start(session, config, start, places)
         return MysqlLog(stream, announcer, places, start)
     except BaseException:
         session._force_close()
@@ -106,14 +109,30 @@ def _offset_us(session: Session) -> int:
     return int(float(told) * 1e6) - (before + time.time_ns()) // 2000
 
 
-def _start(session: Session, config: MysqlConfig, start: Start) -> replica.Stream:
+def _start(session: Session, config: MysqlConfig, start: Start, places: Places) -> replica.Stream:
     """Register and ask for the log. What the server has against it comes with the first packet."""
+    file, offset = start.first
+    following = start.known.following(file, offset)
     try:
         replica.register(session, config.replica_id)
         if start.by_gtids:
             replica.dump_behind(session, config.replica_id, start.after.gtids)
+        elif offset <= OFFSET_MAX:
+            replica.dump_from(session, config.replica_id, file, offset)
+        elif following is not None:
+            replica.dump_from(session, config.replica_id, following, lineage.BEGINNING)
+        elif not session.mariadb and lineage.gives_gtids(session):
+            replica.dump_from_beyond(session, config.replica_id, file, offset)
+        elif session.mariadb and start.after.gtids and not places.rereading:
+            replica.dump_behind(session, config.replica_id, start.after.gtids)
         else:
-            replica.dump_from(session, config.replica_id, *start.first)
+            raise _out_of_reach(session, file, offset)
         return replica.Stream(session)
     except Error as error:
         raise log_error(error, str(start.after)) from None
+
+
+def _out_of_reach(session: Session, file: str, offset: int) -> SourceError:
+    what = f"The log can't be followed from {file}:{offset}: a replica can ask for places beyond 4 GiB by GTIDs only"
+    why = "and not for one where an XA transaction was prepared" if session.mariadb else "and this server gives none (gtid_mode is not ON)"
+    return SourceError(f"{what}, {why}.", kind="slot_lost")

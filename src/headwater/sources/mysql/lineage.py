@@ -61,7 +61,7 @@ def end_of_log(connection: Session) -> Position:
     found = status(connection)
     if connection.mariadb:
         return with_gtids(connection, found["file"], int(found["position"]))
-    gtids = str(found.get("executed_gtid_set") or "") if _gives_gtids(connection) else ""
+    gtids = str(found.get("executed_gtid_set") or "") if gives_gtids(connection) else ""
     return Position(found["file"], int(found["position"]), _bare(gtids), identify(connection).server)
 
 
@@ -76,8 +76,23 @@ def end_place(connection: Session) -> tuple[int, int]:
     return Position(str(found["file"]), int(found["position"])).place
 
 
+def somewhere_at_end(connection: Session) -> Position:
+    """The same for who only waits until that place is reached: it costs a MariaDB nothing, but the GTIDs may be somewhat younger."""
+    if not connection.mariadb:
+        return end_of_log(connection)
+    found = status(connection)
+    return Position(str(found["file"]), int(found["position"]), logged(connection), identify(connection).server)
+
+
+def logged(connection: Session) -> str:
+    """The GTIDs of everything that the server has logged, and at MySQL of what it took over."""
+    state = "gtid_binlog_pos" if connection.mariadb else "gtid_executed"
+    return _bare(str(row(connection, f"SELECT @@GLOBAL.{state} AS gtids")["gtids"]))
+
+
 def with_gtids(connection: Session, file: str, offset: int) -> Position:
-    """A place in a MariaDB's log with the GTIDs of all before it; the server reads the file up to there for that."""
+    """A place in a MariaDB's log with the GTIDs of all before it; the server reads the file up to there for that. It tells them for
+    offsets of 32 bits only."""
     found = row(connection, "SELECT BINLOG_GTID_POS(%s, %s) AS gtids", (file, offset))["gtids"]
     return Position(file, offset, _bare(str(found or "")), identify(connection).server)
 
@@ -117,10 +132,9 @@ def _lost(connection: Session, after: Position) -> str:
         return reset
     if not after.gtids:
         return ""
-    if connection.mariadb:
+    if connection.mariadb and after.offset <= positions.OFFSET_32_MAX:
         return "" if _same(with_gtids(connection, after.file, after.offset).gtids, after.gtids) else reset
-    executed = _bare(str(row(connection, "SELECT @@GLOBAL.gtid_executed AS gtids")["gtids"]))
-    return "" if positions.holds(executed, after.gtids) else reset
+    return "" if positions.holds(logged(connection), after.gtids) else reset
 
 
 def _elsewhere(connection: Session, after: Position, trail: Trail) -> Joined:
@@ -129,8 +143,7 @@ def _elsewhere(connection: Session, after: Position, trail: Trail) -> Joined:
     who = "this is another server than the one whose log was captured"
     if not captured.gtids:
         return Joined(after, reason=f"{who}, and without GTIDs its log can't be joined to it")
-    state = "gtid_binlog_pos" if connection.mariadb else "gtid_executed"
-    have = _bare(str(row(connection, f"SELECT @@GLOBAL.{state} AS gtids")["gtids"]))
+    have = logged(connection)
     if not positions.holds(have, captured.gtids) or _diverged(connection, captured.gtids):
         return Joined(after, reason=f"{who}, and it lacks what was captured from that one, up to {captured.gtids}; it has {have or 'none'}")
     behind = after if positions.holds(have, after.gtids) else captured
@@ -156,7 +169,7 @@ def _purged(connection: Session, gtids: str) -> str:
     return "" if positions.holds(gtids, gone) else gone
 
 
-def _gives_gtids(connection: Session) -> bool:
+def gives_gtids(connection: Session) -> bool:
     """Whether a MySQL gives each of its transactions a GTID."""
     return str(row(connection, "SELECT @@GLOBAL.gtid_mode AS mode")["mode"]) == "ON"
 

@@ -63,7 +63,7 @@ def take(config: MysqlConfig, wait: Callable[[], bool], *, insist: bool = False)
     With `insist` it is exact, unless rights are missing: a lock that is not to be had in time is waited for."""
     with connect(config) as asking:
         with translated(f"Looking at the log of {config.place}"):
-            upto = lineage.end_of_log(asking)
+            upto = lineage.end_place(asking)
         return _mariadb(config, upto, wait) if asking.mariadb else _mysql(config, wait, insist)
 
 
@@ -73,11 +73,11 @@ def let_go(sessions: tuple[Session, ...]) -> None:
         session._force_close()
 
 
-def _mariadb(config: MysqlConfig, upto: Position, wait: Callable[[], bool]) -> Moment | None:
+def _mariadb(config: MysqlConfig, upto: tuple[int, int], wait: Callable[[], bool]) -> Moment | None:
     deadline = time.monotonic() + PATIENCE_S
     while True:
         made = _alike(config)
-        if made.position.place >= upto.place:
+        if made.position.place >= upto:
             return made
         let_go(made.sessions)  # something is in the log already and not yet to be seen
         if not wait():

@@ -42,6 +42,9 @@ FRAME_BYTES_MAX = 8 * 1024 * 1024
 FLOWING_AGE_S = 0.05
 IDLE_S = 1.0
 
+ROTATE_BYTES = 31
+"""How long the event is at the end of a file, without the name of the next. No transaction is so short."""
+
 GONE, SAME_ID = 1236, 4052
 """The server's numbers for: this log can't be sent (any more); and another replica has come with our id (MariaDB)."""
 
@@ -313,6 +316,14 @@ class Known:
     def file(self, number: int) -> str | None:
         """The name of the file with this number, None where it is not there."""
         return next((name for name in self._files if Position(name, 0).number == number), None)
+
+    def following(self, file: str, offset: int) -> str | None:
+        """The file after this one, where this one has no more than its end behind the place; otherwise None."""
+        names = list(self._files)
+        if file not in names[:-1]:
+            return None
+        following = names[names.index(file) + 1]
+        return following if self._files[file] - offset <= ROTATE_BYTES + len(following) else None
 
     def behind(self, file: str, offset: int) -> int:
         """Bytes of the log behind a place, as of then; 0 for places that are younger."""

@@ -13,7 +13,6 @@ from typing import Any
 from pymysql.err import OperationalError, raise_mysql_exception
 
 from headwater.dialects.mysql_session import Session
-from headwater.domain.errors import SourceError
 from headwater.sources.mysql import positions
 from headwater.wire import binlog
 from headwater.wire.binlog_events import BinlogError
@@ -31,8 +30,8 @@ EVENT_BYTES_MAX = (1 << 30) + (1 << 20)
 """No event is larger: `max_allowed_packet` can't be."""
 
 LOST = 2013
-OFFSET_MAX = (1 << 32) - 1
-"""What fits into the command that asks by file and offset."""
+BY_GTIDS = 4
+"""The flag that says so."""
 
 TAGGED = 1
 """The form of a set of GTIDs that has tags; a tag has 32 letters at most."""
@@ -60,14 +59,16 @@ def register(session: Session, server_id: int) -> None:
 
 
 def dump_from(session: Session, server_id: int, file: str, offset: int) -> None:
-    """Ask for the log from a place on.
-
-    Raises:
-        SourceError: `slot_lost`, the place can't be asked for.
-    """
-    if offset > OFFSET_MAX:
-        raise SourceError(f"The log can't be followed from {file}:{offset}: the server takes no offset beyond 4 GiB.", kind="slot_lost")
+    """Ask for the log from a place on, whose offset has to fit into 32 bits."""
     session._execute_command(COM_BINLOG_DUMP, struct.pack("<IHI", offset, 0, server_id) + file.encode())
+
+
+def dump_from_beyond(session: Session, server_id: int, file: str, offset: int) -> None:
+    """Ask a MySQL that gives GTIDs for the log from a place on, whatever its offset."""
+    name, known = file.encode(), encoded("")
+    session._execute_command(
+        COM_BINLOG_DUMP_GTID, struct.pack("<HII", BY_GTIDS, server_id, len(name)) + name + struct.pack("<QI", offset, len(known)) + known
+    )
 
 
 def dump_behind(session: Session, server_id: int, gtids: str) -> None:
@@ -78,8 +79,7 @@ def dump_behind(session: Session, server_id: int, gtids: str) -> None:
         session._execute_command(COM_BINLOG_DUMP, struct.pack("<IHI", 4, 0, server_id))
         return
     known = encoded(gtids)
-    flags = 4  # by GTIDs
-    session._execute_command(COM_BINLOG_DUMP_GTID, struct.pack("<HIIQI", flags, server_id, 0, 4, len(known)) + known)
+    session._execute_command(COM_BINLOG_DUMP_GTID, struct.pack("<HIIQI", BY_GTIDS, server_id, 0, 4, len(known)) + known)
 
 
 def encoded(gtids: str) -> bytes:

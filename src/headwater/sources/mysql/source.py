@@ -141,7 +141,7 @@ class MysqlSource:
         def fail(error: Error, doing: str) -> SourceError:
             return source_error(f"{doing.capitalize()} in {self.config.place}", error)
 
-        return MysqlComparison(connect(self.config), timeout_s, fail, lambda asking: str(lineage.end_of_log(asking)))
+        return MysqlComparison(connect(self.config), timeout_s, fail, lambda asking: str(lineage.somewhere_at_end(asking)))
 
 
 def _needs_exact(table: TableName, loose: Sequence[TableName]) -> SourceError:
