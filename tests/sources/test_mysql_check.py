@@ -55,6 +55,28 @@ def test_missing_rights_are_named_with_their_grants(mysql_database: MysqlDatabas
         assert "GRANT RELOAD, PROCESS" in found
 
 
+@pytest.mark.parametrize("flavour", ["mariadb", "mysql"])
+def test_a_replica_that_does_not_log_what_it_replicates(flavour: str, request: pytest.FixtureRequest) -> None:
+    """MariaDB does not unless it is told to, MySQL does unless it is told not to."""
+    if flavour == "mariadb":
+        server, name = request.getfixturevalue("mariadb"), "log_slave_updates"
+        begin, end = "CHANGE MASTER TO master_host = '127.0.0.1', master_port = 1", "RESET SLAVE ALL"
+    else:
+        server, name = request.getfixturevalue("make_mysql")(settings={"log_replica_updates": "OFF"}), "log_replica_updates"
+        begin, end = "CHANGE REPLICATION SOURCE TO source_host = '127.0.0.1', source_port = 1", "RESET REPLICA ALL"
+    database = request.getfixturevalue("make_database")(server)
+    database.run("CREATE TABLE t (id int PRIMARY KEY)")
+    assert check(database, "t") == []
+    database.run(begin)
+    try:
+        assert f"does not log what it replicates. Set {name} = ON" in said(check(database, "t"))
+        little = user_of(database, f"SELECT ON {database.name}.*", *LOG_RIGHTS)
+        told = said(check(database, "t", **little))
+        assert ("does not log" in told) == (flavour == "mysql"), "MariaDB tells this user of replicas that run, and this one does not"
+    finally:
+        database.run(end)
+
+
 def test_rights_that_come_by_a_role_count(mysql_database: MysqlDatabase) -> None:
     database = mysql_database
     database.run("CREATE TABLE t (id int PRIMARY KEY)", "DROP ROLE IF EXISTS readers", "CREATE ROLE readers")

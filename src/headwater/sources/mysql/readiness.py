@@ -143,15 +143,16 @@ def _filters(connection: Session, variables: dict[str, str], tables: Sequence[Ta
 
 
 def _is_replica(connection: Session) -> bool:
-    """Whether the server replicates from another one now."""
-    if connection.mariadb:
-        return rows(connection, "SHOW GLOBAL STATUS LIKE 'Slaves_running'")[0]["value"] not in ("0", 0)
+    """Whether the server is told to replicate from another one; without the right to see that, at MariaDB, whether it does so now."""
+    newer = "SHOW REPLICA STATUS" if connection.since(None, (8, 0, 22)) else "SHOW SLAVE STATUS"
     try:
-        return bool(rows(connection, "SHOW REPLICA STATUS" if connection.since(None, (8, 0, 22)) else "SHOW SLAVE STATUS"))
+        return bool(rows(connection, "SHOW ALL SLAVES STATUS" if connection.mariadb else newer))
     except Error as error:
-        if number_of(error) == NO_PRIVILEGE:
-            return False  # the missing right is told already
-        raise
+        if number_of(error) != NO_PRIVILEGE:
+            raise
+    if not connection.mariadb:
+        return False  # the missing right is told already
+    return rows(connection, "SHOW GLOBAL STATUS LIKE 'Slaves_running'")[0]["value"] not in ("0", 0)
 
 
 def _table(
