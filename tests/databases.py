@@ -88,6 +88,10 @@ class Server(Protocol):
         """The superuser's."""
 
     @property
+    def pid(self) -> int:
+        """Its first process."""
+
+    @property
     def running(self) -> bool:
         """Whether it is there."""
 

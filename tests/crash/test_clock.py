@@ -6,19 +6,23 @@ says to it. What the servers and the kernel hold for the time is not touched.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 import headwater
-from tests.conftest import BOTH, ClusterFactory
 from tests.crash.faults import killed
 from tests.crash.plans import TIMEOUT_S, Fault, play
-from tests.crash.stage import Setting, Stage, stage
+from tests.crash.stage import Setting, Stage, staged
+from tests.pairs import Sides
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(TIMEOUT_S)]
 
+PAIR = os.environ.get("HEADWATER_CRASH_PAIR", "newest-newest")
 HOUR_S = 3600
 STEPPED_TIME = """
 import pathlib, time
@@ -36,21 +40,21 @@ def clock_faults(clock: Path) -> list[Fault]:
 def stepped(clock: Path, hours: int) -> Fault:
     """The clock steps, and stays there."""
 
-    def strike(stage: Stage, random: Random) -> None:
-        draft = clock.with_suffix(".new")
+    def strike(stage: Stage[Any], random: Random) -> None:
+        draft = clock.with_suffix(f".{hours}")  # two steps may fall together
         draft.write_text(str(hours * HOUR_S))
         draft.replace(clock)
 
     return Fault(f"the clock steps to {hours:+} h", 5.0, strike)
 
 
-def test_clock(tmp_path: Path, make_cluster: ClusterFactory) -> None:
+def test_clock(tmp_path: Path, make_own_sides: Callable[[str], Sides]) -> None:
     clock, site = tmp_path / "clock", tmp_path / "site"
     clock.write_text("0")
     site.mkdir()
     (site / "sitecustomize.py").write_text(STEPPED_TIME.format(path=str(clock)))
     paths = f"{site}:{Path(headwater.__file__).parents[1]}"
-    with stage(tmp_path, make_cluster(BOTH[-1]), make_cluster(BOTH[-1]), Setting(environment={"PYTHONPATH": paths})) as made:
+    with staged(tmp_path, *make_own_sides(PAIR), Setting(environment={"PYTHONPATH": paths})) as made:
         play(made, [*clock_faults(clock), killed("apply"), killed("capture")], rounds=15)
         stepped(clock, 0).strike(made, made.random)
         made.finish()

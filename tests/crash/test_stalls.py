@@ -1,4 +1,5 @@
-"""Workers that are alive and get nothing done: frozen, behind a lock, at a connection that swallows everything, under a transfer workload.
+"""Workers that are alive and get nothing done: frozen, behind a lock, at a connection that swallows everything or a server that is frozen,
+under a transfer workload.
 
 Each is shown as `stalled`, with what stands still, and heals by itself. At no time does the target show a state that the source never had
 (P2, P3), nothing is put in twice, and at the end both are equal (P1).
@@ -6,7 +7,9 @@ Each is shown as `stalled`, with what stands still, and heals by itself. At no t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -14,7 +17,8 @@ import pytest
 from headwater.domain.stall import STAGES
 from tests.conftest import BOTH, ClusterFactory
 from tests.crash.headwater_process import WorkerKind
-from tests.crash.stage import Setting, Stage, stage
+from tests.crash.stage import Setting, Stage, stage, staged
+from tests.pairs import Sides
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -36,7 +40,17 @@ def test_stalls(tmp_path: Path, make_cluster: ClusterFactory) -> None:
         made.leave()
 
 
-def await_stalled(made: Stage, *words: str) -> None:
+def test_stalls_at_mariadb(tmp_path: Path, make_own_sides: Callable[[str], Sides]) -> None:
+    """The same where a server of its own kind is what stands still."""
+    setting = Setting(archive_rows=8_000, environment={"HEADWATER_STALL_AFTER_S": str(STALL_AFTER_S)})
+    with staged(tmp_path, *make_own_sides("mariadb-mariadb"), setting) as made:
+        server_frozen(made, made.source.cluster.pid, STAGES["capture"])
+        server_frozen(made, made.target.cluster.pid, STAGES["write"], STAGES["commit"])
+        made.finish()
+        made.leave()
+
+
+def await_stalled(made: Stage[Any], *words: str) -> None:
     """Wait until the task is shown as stalled, with one of these words."""
     made.wait(lambda: made.task()["state"] == "stalled", 60, "the task being shown as stalled")
     made.wait(lambda: any(word in made.task()["message"] for word in words), 60, f"the message saying {words}")
@@ -62,6 +76,21 @@ def target_locked(made: Stage) -> None:
     print(f"moved on {made.await_moved_on():.1f} s after the lock was gone")
     made.headwater.wait_for(made.task_id, "following")
     assert made.headwater.worker("apply").pid == before
+
+
+def server_frozen(made: Stage[Any], pid: int, *words: str) -> None:
+    """The server says nothing, and its connections stay open."""
+    made.headwater.wait_for(made.task_id, "following")
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    for process in family:
+        process.suspend()
+    try:
+        await_stalled(made, *words)
+    finally:
+        for process in family:
+            process.resume()
+    print(f"moved on {made.await_moved_on():.1f} s after the server went on")
+    made.headwater.wait_for(made.task_id, "following")
 
 
 def target_swallowed(made: Stage) -> None:

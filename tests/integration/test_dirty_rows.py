@@ -160,7 +160,7 @@ def test_from_the_copy_to_the_last_retry(
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-@on("mariadb-newest", "mysql-mariadb")
+@on("mysql-mariadb")
 def test_between_other_databases(tmp_path: Path, sides: Sides) -> None:
     """Set aside by the copy and by the log, settled by what the source says later, by a person's retry, and by being discarded."""
     source, target = sides

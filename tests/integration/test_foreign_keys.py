@@ -230,7 +230,7 @@ def watched(database: AnyDatabase) -> Iterator[set[object]]:
         thread.join(10)
 
 
-@on("oldest-newest", "mariadb-newest", "oldest-mariadb")
+@on("oldest-newest", "mariadb-newest")
 def test_foreign_keys_in_force_hold_and_readers_see_states_of_the_source_p2_p5(world: ExactWorld[AnyDatabase]) -> None:
     assert world.findings() == []
     load = Load(world.source, 1)
