@@ -119,6 +119,20 @@ def test_a_value_beyond_one_packet(mysql_database: MysqlDatabase) -> None:
         assert [(row["id"], len(row["v"])) for _, _, row in rows] == [(b"1", 20_000_000), (b"2", 5)]
 
 
+def test_following_goes_on_behind_an_event_that_is_larger_than_a_packet(mariadb_database: MysqlDatabase) -> None:
+    """MariaDB does not tell the GTIDs of places behind it: that was taken for a log that was begun anew."""
+    mariadb_database.run("CREATE TABLE t (id INT PRIMARY KEY, v LONGTEXT, w LONGTEXT)", "FLUSH BINARY LOGS")
+    mariadb_database.run("SET GLOBAL max_allowed_packet = 16777216")
+    with followed(mariadb_database) as follower:
+        mariadb_database.run("INSERT INTO t VALUES (1, REPEAT('a', 9000000), REPEAT('b', 9000000))", "INSERT INTO t VALUES (2, '', '')")
+        assert len(follower.rows(2)) == 2
+        after = follower.frames[-1].transactions.column("position").to_pylist()[-1]
+    mariadb_database.run("INSERT INTO t VALUES (3, '', '')")
+    with followed(mariadb_database, after=after) as follower:
+        assert [row["id"] for _, _, row in follower.rows(1)] == [b"3"]
+    mariadb_database.run("FLUSH BINARY LOGS")
+
+
 def test_statements_leave_their_mark(mysql_database: MysqlDatabase) -> None:
     mysql_database.run(TABLE, "CREATE TABLE u (id INT PRIMARY KEY)", "CREATE TABLE other (id INT)")
     statements = [

@@ -91,10 +91,15 @@ def logged(connection: Session) -> str:
 
 
 def with_gtids(connection: Session, file: str, offset: int) -> Position:
-    """A place in a MariaDB's log with the GTIDs of all before it; the server reads the file up to there for that. It tells them for
-    offsets of 32 bits only."""
+    """A place in a MariaDB's log with the GTIDs of all before it, or without any where the server can't tell them (`gtids_at`)."""
+    return Position(file, offset, gtids_at(connection, file, offset) or "", identify(connection).server)
+
+
+def gtids_at(connection: Session, file: str, offset: int) -> str | None:
+    """The GTIDs of all before a place in a MariaDB's log; the server reads the file up to there for that. None where it can't tell: for
+    offsets beyond 32 bits, and behind an event that is larger than its `max_allowed_packet`, as rows may be (seen on 10.11)."""
     found = row(connection, "SELECT BINLOG_GTID_POS(%s, %s) AS gtids", (file, offset))["gtids"]
-    return Position(file, offset, _bare(str(found or "")), identify(connection).server)
+    return None if found is None else _bare(str(found))
 
 
 def join(connection: Session, after: Position | None, trail: Trail) -> Joined:
@@ -132,8 +137,9 @@ def _lost(connection: Session, after: Position) -> str:
         return reset
     if not after.gtids:
         return ""
-    if connection.mariadb and after.offset <= positions.OFFSET_32_MAX:
-        return "" if _same(with_gtids(connection, after.file, after.offset).gtids, after.gtids) else reset
+    here = gtids_at(connection, after.file, after.offset) if connection.mariadb else None
+    if here is not None:  # a place that was taken where the server could not tell may lack domains
+        return "" if set(after.gtids.split(",")).issubset(here.split(",")) else reset
     return "" if positions.holds(logged(connection), after.gtids) else reset
 
 
@@ -172,10 +178,6 @@ def _purged(connection: Session, gtids: str) -> str:
 def gives_gtids(connection: Session) -> bool:
     """Whether a MySQL gives each of its transactions a GTID."""
     return str(row(connection, "SELECT @@GLOBAL.gtid_mode AS mode")["mode"]) == "ON"
-
-
-def _same(gtids: str, others: str) -> bool:
-    return sorted(gtids.split(",")) == sorted(others.split(","))
 
 
 def _bare(gtids: str) -> str:
