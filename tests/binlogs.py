@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
@@ -86,7 +86,13 @@ def planner(
     server: MysqlServer, key: tuple[int, ...] | None = None, adjust: Adjust | None = None
 ) -> Callable[[TableMap], TablePlan | None]:
     """Plans from the metadata of the log alone, with the character sets' names from the server."""
-    charsets = collations(server)
+    return planner_of(collations(server), key, adjust)
+
+
+def planner_of(
+    charsets: Mapping[int, str], key: tuple[int, ...] | None = None, adjust: Adjust | None = None
+) -> Callable[[TableMap], TablePlan | None]:
+    """The same with these names of character sets, by the numbers of their collations."""
 
     def plan(table: TableMap) -> TablePlan | None:
         if table.schema == "mysql":
