@@ -23,8 +23,8 @@ from headwater.sources.mysql.positions import Position
 from headwater.sources.mysql.reader import FRAME_BYTES_MAX, FRAME_ROWS_MAX, Known, Reader, log_error
 from headwater.wire.binlog import Decoder
 
-OFFSET_MAX = positions.OFFSET_32_MAX
-"""What fits into the command that asks by file and offset."""
+OFFSET_MAX = (1 << 32) - 1
+"""What fits into the command that asks by file and offset. A huge transaction makes a file larger than this."""
 
 STAMP_MARGIN_US = 24 * 3_600_000_000
 """A statement that is a transaction of its own is stamped with its beginning, where the log has no better stamps. What is captured as it
@@ -43,7 +43,7 @@ class MysqlLog(ReadLog):
         self.stamp_margin_us = start.stamp_margin_us
         file, offset = ("", lineage.BEGINNING) if start.by_gtids else start.first
         decoder = Decoder(announcer.plan_of, places, FRAME_ROWS_MAX, FRAME_BYTES_MAX, file, offset, replica.unpack, announcer.defaults_of)
-        known_to = start.after.place if places.rereading else None
+        known_to = start.after.place if start.rereading else None
         box = Box(QUEUE_BYTES_MAX)
         super().__init__(box, Reader(stream, decoder, announcer, places, box, start.known, known_to), stream, announcer)
 
@@ -69,6 +69,11 @@ class Start:
         file = None if since is None else self.known.file(since[0])
         return (self.after.file, self.after.offset) if since is None or file is None else (file, since[1])
 
+    @property
+    def rereading(self) -> bool:
+        """Whether something is read that was captured before."""
+        return not self.by_gtids and self.first != (self.after.file, self.after.offset)
+
 
 def open_log(config: MysqlConfig, tables: Sequence[TableName], after: str | None, new_history: bool, trail: Trail = NO_TRAIL) -> MysqlLog:
     """See `Source.open_log`."""
@@ -80,8 +85,8 @@ def open_log(config: MysqlConfig, tables: Sequence[TableName], after: str | None
         if start.at_end:
             announcer.defaults.opened_s = start.known.clock_us() // 1_000_000
         places = Places(start.after, session.mariadb, start.identity.server, start.by_gtids)
-        places.rereading = not start.by_gtids and start.first != (start.after.file, start.after.offset)
-        stream = _start(session, config, start, places)
+        places.rereading = start.rereading
+        stream = _start(session, config, start)
         return MysqlLog(stream, announcer, places, start)
     except BaseException:
         session._force_close()
@@ -109,7 +114,7 @@ def _offset_us(session: Session) -> int:
     return int(float(told) * 1e6) - (before + time.time_ns()) // 2000
 
 
-def _start(session: Session, config: MysqlConfig, start: Start, places: Places) -> replica.Stream:
+def _start(session: Session, config: MysqlConfig, start: Start) -> replica.Stream:
     """Register and ask for the log. What the server has against it comes with the first packet."""
     file, offset = start.first
     following = start.known.following(file, offset)
@@ -123,7 +128,7 @@ def _start(session: Session, config: MysqlConfig, start: Start, places: Places) 
             replica.dump_from(session, config.replica_id, following, lineage.BEGINNING)
         elif not session.mariadb and lineage.gives_gtids(session):
             replica.dump_from_beyond(session, config.replica_id, file, offset)
-        elif session.mariadb and start.after.gtids and not places.rereading:
+        elif session.mariadb and start.after.gtids and not start.rereading:
             replica.dump_behind(session, config.replica_id, start.after.gtids)
         else:
             raise _out_of_reach(session, file, offset)

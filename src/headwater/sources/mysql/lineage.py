@@ -59,10 +59,11 @@ def identify(connection: Session) -> Identity:
 def end_of_log(connection: Session) -> Position:
     """Where the server's log ends now. It must have one (`readiness`)."""
     found = status(connection)
+    end = _end(found)
     if connection.mariadb:
-        return with_gtids(connection, found["file"], int(found["position"]))
+        return with_gtids(connection, end.file, end.offset)
     gtids = str(found.get("executed_gtid_set") or "") if gives_gtids(connection) else ""
-    return Position(found["file"], int(found["position"]), _bare(gtids), identify(connection).server)
+    return replace(end, gtids=_bare(gtids), server=identify(connection).server)
 
 
 def status(connection: Session) -> dict[str, Any]:
@@ -70,18 +71,21 @@ def status(connection: Session) -> dict[str, Any]:
     return row(connection, "SHOW BINARY LOG STATUS" if connection.since(None, STATUS_SINCE) else "SHOW MASTER STATUS")
 
 
+def _end(found: dict[str, Any]) -> Position:
+    """The file and offset of a `status`."""
+    return Position(str(found["file"]), int(found["position"]))
+
+
 def end_place(connection: Session) -> tuple[int, int]:
     """The same as what orders places of one server, which costs the server nothing."""
-    found = status(connection)
-    return Position(str(found["file"]), int(found["position"])).place
+    return _end(status(connection)).place
 
 
 def somewhere_at_end(connection: Session) -> Position:
     """The same for who only waits until that place is reached: it costs a MariaDB nothing, but the GTIDs may be somewhat younger."""
     if not connection.mariadb:
         return end_of_log(connection)
-    found = status(connection)
-    return Position(str(found["file"]), int(found["position"]), logged(connection), identify(connection).server)
+    return replace(_end(status(connection)), gtids=logged(connection), server=identify(connection).server)
 
 
 def logged(connection: Session) -> str:

@@ -17,9 +17,6 @@ from functools import lru_cache
 _POSITION = re.compile(
     r"(?P<file>.+\.(?P<number>\d+)):(?P<offset>\d+);(?P<gtids>[^;]*);(?P<server>[^;]*)(?:;(?P<since>\d+:\d+))?", re.DOTALL
 )
-OFFSET_32_MAX = (1 << 32) - 1
-"""A huge transaction makes a file larger than this, but many of the servers' words for places end here."""
-
 _MARIADB = re.compile(r"(\d+)-(\d+)-(\d+)")
 
 

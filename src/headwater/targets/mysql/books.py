@@ -94,7 +94,7 @@ class Book:
         """Put this mapping's own rows with the staged keys into a staging table of its columns."""
         columns = self._sql.columns
         return (
-            f"INSERT INTO {into} ({column_list(columns)}) SELECT {column_list(columns, 't')} {self._standing(keys)} "
+            f"INSERT INTO {into} ({column_list(columns)}) SELECT {column_list(columns, 't')} FROM {self._standing(keys)} "
             f"WHERE {self._in_book(self.mapping.mapping_id, 't')}"
         )
 
@@ -105,7 +105,7 @@ class Book:
             for other in self.mapping.beside
             if (columns := [name for name in self.mapping.values if name in other.columns])
         ]
-        return f"SELECT 1 {self._standing(rows)} WHERE {' OR '.join(conditions)} LIMIT 1" if conditions else ""
+        return f"SELECT 1 FROM {self._standing(rows)} WHERE {' OR '.join(conditions)} LIMIT 1" if conditions else ""
 
     def leave(self, keys: str) -> str:
         """The staged keys are in the book no more."""
@@ -113,11 +113,11 @@ class Book:
 
     def remove(self, keys: str) -> str:
         """Remove the rows with staged keys that are in no book beside this one."""
-        return f"DELETE t {self._standing(keys)} WHERE {self._nowhere('t')}"
+        return f"DELETE t FROM {self._standing(keys)} WHERE {self._nowhere('t')}"
 
     def clear(self, keys: str) -> list[str]:
         """Clear this mapping's columns in the rows with staged keys."""
-        return self._clear(f"{keys} AS s STRAIGHT_JOIN {self._sql.table} AS t ON {self._sql.meets('t', 's')}", "true")
+        return self._clear(self._standing(keys), "true")
 
     def stage_all(self, keys: str) -> str:
         """Put all keys of the book into a staging table."""
@@ -144,7 +144,7 @@ class Book:
         return statements
 
     def _standing(self, staged: str) -> str:
-        return f"FROM {staged} AS s STRAIGHT_JOIN {self._sql.table} AS t ON {self._sql.meets('t', 's')}"
+        return f"{staged} AS s STRAIGHT_JOIN {self._sql.table} AS t ON {self._sql.meets('t', 's')}"
 
     def _nowhere(self, alias: str) -> str:
         return " AND ".join(f"NOT {self._in_book(other.mapping_id, alias)}" for other in self.mapping.beside)

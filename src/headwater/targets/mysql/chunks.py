@@ -15,7 +15,6 @@ from headwater.domain.text_rows import read_text_rows
 from headwater.ports.source import Chunk
 from headwater.targets.mysql import checkpoints
 from headwater.targets.mysql.session import Connection
-from headwater.targets.mysql.shared_writer import SharedWriter
 from headwater.targets.mysql.staging import fill, load
 from headwater.targets.mysql.statements import Statements
 from headwater.targets.mysql.table_writer import Staged, Tally
@@ -68,11 +67,7 @@ def _copy(
         return count
     if remove:
         _remove(connection, writer, mapping, staging, chunk)
-    table, staged = writer.table(mapping), Staged(staging, sql.columns, whole=True)
-    if isinstance(table, SharedWriter):
-        table.write_staged_rows(staged, Tally())
-    else:
-        table.write_staged([staged], Tally())
+    writer.table(mapping).write_staged_rows(Staged(staging, sql.columns, whole=True), Tally())
     return count
 
 

@@ -26,8 +26,8 @@ class SharedWriter(SharedSteps[Tally], TableWriter):
         self._book = book
 
     def write_staged_rows(self, staged: Staged, tally: Tally) -> None:
-        """Write whole staged rows, and put them into the book."""
-        self.write_staged([staged], tally)
+        """See `TableWriter.write_staged_rows`; puts them into the book, too."""
+        super().write_staged_rows(staged, tally)
         self._connection.run(self._book.add(staged.name))
 
     def _put_rows(self, batch: pa.RecordBatch, tally: Tally) -> None:

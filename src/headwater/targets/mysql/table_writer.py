@@ -86,6 +86,10 @@ class TableWriter:
         if staged:
             self.write_staged(staged, tally)
 
+    def write_staged_rows(self, staged: Staged, tally: Tally) -> None:
+        """Write whole staged rows."""
+        self.write_staged([staged], tally)
+
     def write_staged(self, staged: Sequence[Staged], tally: Tally) -> None:
         """Write staged rows: whole ones are inserted or updated, others updated."""
         if self.aside.parks:
